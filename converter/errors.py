@@ -1,0 +1,61 @@
+"""Everything that spikeport raises on purpose.
+
+    SpikeportError              WHERE: what is wrong, expected what; and a hint: what to do
+    ├── ConversionError         a network cannot become a spiking graph
+    │   ├── UnsupportedOpError  operations of the source have no translation; lists every one
+    │   ├── GraphError          a graph breaks a rule of the IR
+    │   ├── PassError           a pass cannot do its work on this graph
+    │   └── FormatError         a file is damaged, hostile or of a newer version
+    ├── DataError               samples or labels that do not fit the network or the file they came from
+    └── SimulationError         a spiking graph cannot be run as asked
+
+The command line prints the message on standard error, the hint on a line of its own, and exits
+with 1. Nothing else is caught there: any other exception is a defect of spikeport.
+"""
+
+from __future__ import annotations
+
+
+class SpikeportError(Exception):
+    """Root of the tree.
+
+    Args:
+        message: `WHERE: what is wrong with the value, expected ...`.
+        hint: What the user can do about it.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ConversionError(SpikeportError):
+    """A network cannot become a spiking graph."""
+
+
+class UnsupportedOpError(ConversionError):
+    """The source has operations without a translation; `reasons` has one line for each of them."""
+
+    def __init__(self, message: str, *, reasons: tuple[str, ...], hint: str | None = None) -> None:
+        super().__init__("\n  ".join((message, *reasons)), hint=hint)
+        self.reasons = reasons
+
+
+class GraphError(ConversionError):
+    """A graph breaks a rule of the IR."""
+
+
+class PassError(ConversionError):
+    """A pass cannot do its work on this graph."""
+
+
+class FormatError(ConversionError):
+    """A file is damaged, hostile, or of a version this spikeport does not know."""
+
+
+class DataError(SpikeportError):
+    """Samples or labels do not fit the network, or the file they came from is unusable."""
+
+
+class SimulationError(SpikeportError):
+    """A spiking graph cannot be run as asked."""

@@ -1,0 +1,1 @@
+"""Graph -> file, file -> Graph."""

@@ -1,0 +1,24 @@
+"""The typed graph that every stage of the converter reads and writes."""
+
+from __future__ import annotations
+
+from .graph import Graph, Node
+from .interpret import run, run_nodes
+from .neurons import IntegrateFire, Reset, SpikingMaxPool, StatefulOp
+from .ops import OPS, Op
+from .types import Array, TensorType
+
+__all__ = [
+    "OPS",
+    "Array",
+    "Graph",
+    "IntegrateFire",
+    "Node",
+    "Op",
+    "Reset",
+    "SpikingMaxPool",
+    "StatefulOp",
+    "TensorType",
+    "run",
+    "run_nodes",
+]

@@ -1,0 +1,112 @@
+"""Operations with a state over time steps: neurons, and pooling over what has arrived so far.
+
+`start` gives the state before the first step, `step` one time step. States are plain arrays that
+`step` may update in place; parameters stay in the op.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from .ops import OPS, MaxPool, Op, Scale
+from .types import Array, TensorType
+
+
+class Reset(StrEnum):
+    """What the membrane potential becomes after a spike."""
+
+    SUBTRACT = "subtract"
+    """Potential minus threshold ("soft reset")."""
+    ZERO = "zero"
+    """Zero ("hard reset")."""
+
+
+@dataclass(frozen=True, eq=False)
+class StatefulOp(Op):
+    """An operation whose result depends on all steps so far."""
+
+    def start(self, shape: tuple[int, ...]) -> Array:
+        """Return the state before the first step, for operands of `shape` [N, ...]."""
+        raise NotImplementedError
+
+    def step(self, current: Array, state: Array) -> tuple[Array, Array]:
+        """Return the result of one step and the state after it."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class IntegrateFire(StatefulOp):
+    """Integrate-and-fire neuron, at most one spike per step.
+
+        u    = potential + current
+        s    = 1 if u >= threshold else 0
+        potential = u - threshold s  (Reset.SUBTRACT)   or   u (1 - s)  (Reset.ZERO)
+
+    Under a constant current c, reset by subtraction and initial_potential = threshold / 2, the
+    spike count after T steps is clip(floor(c T / threshold + 1/2), 0, T).
+
+    Source: Rueckauer et al. 2017 (reset by subtraction), Bu et al. 2022 (initial potential).
+
+    Attributes:
+        threshold: Positive; has the rank of a sample and broadcasts to it.
+        initial_potential: Likewise, any sign.
+        reset: Reset by subtraction or to zero.
+    """
+
+    threshold: Array
+    initial_potential: Array
+    reset: Reset = Reset.SUBTRACT
+
+    def infer(self, *types: TensorType) -> TensorType:
+        Scale(self.threshold, self.initial_potential).infer(*types)
+        _expect_positive(self.threshold)
+        return TensorType(types[0].shape, spiking=True)
+
+    def start(self, shape: tuple[int, ...]) -> Array:
+        return np.broadcast_to(self.initial_potential, shape).copy()
+
+    def step(self, current: Array, state: Array) -> tuple[Array, Array]:
+        state += current
+        spikes = (state >= self.threshold).astype(np.float32)
+        if self.reset is Reset.SUBTRACT:
+            state -= spikes * self.threshold
+        else:
+            state *= 1 - spikes
+        return spikes, state
+
+
+@dataclass(frozen=True, eq=False)
+class SpikingMaxPool(StatefulOp, MaxPool):
+    """Maximum over windows of what has arrived so far, sent on as its increments.
+
+        total(t) = total(t-1) + current(t)
+        y(t)     = maxpool(total(t)) - maxpool(total(t-1))
+
+    The increments of t steps add up to the maximum of the accumulated operands exactly, at every
+    t: rates are pooled as activations are, causally and without a bias that stays. Spikes in,
+    spikes out, because the largest count of a window grows by at most one per step.
+    """
+
+    def infer(self, *types: TensorType) -> TensorType:
+        return TensorType(super().infer(*types).shape, types[0].spiking)
+
+    def start(self, shape: tuple[int, ...]) -> Array:
+        return np.zeros(shape, np.float32)
+
+    def step(self, current: Array, state: Array) -> tuple[Array, Array]:
+        before = self.apply(state)
+        state += current
+        return self.apply(state) - before, state
+
+
+def _expect_positive(threshold: Array) -> None:
+    from ..errors import GraphError
+
+    if not (threshold > 0).all():
+        raise GraphError("threshold is not positive")
+
+
+OPS.update({op.__name__: op for op in (IntegrateFire, SpikingMaxPool)})

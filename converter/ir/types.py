@@ -1,0 +1,58 @@
+"""Arrays, and the type of one node's result."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import GraphError
+
+Array = npt.NDArray[np.float32]
+
+MAX_ELEMENTS = 2**31
+"""Elements of one sample of one tensor; more is a damaged or hostile file."""
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """Shape of one sample at one time step: no batch axis, no time axis, channels first.
+
+    Attributes:
+        shape: Positive sizes; () is a scalar.
+        spiking: Every entry is 0 or 1 at every step.
+    """
+
+    shape: tuple[int, ...]
+    spiking: bool = False
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(size, int) and size > 0 for size in self.shape):
+            raise GraphError(f"shape {self.shape}: has a size that is not a positive integer")
+        if self.size > MAX_ELEMENTS:
+            raise GraphError(f"shape {self.shape}: more than {MAX_ELEMENTS} elements per sample")
+
+    @property
+    def size(self) -> int:
+        """Number of elements of one sample."""
+        return math.prod(self.shape)
+
+    def __str__(self) -> str:
+        return f"{'spikes' if self.spiking else 'float32'}{list(self.shape)}"
+
+
+def freeze(values: Any) -> Array:
+    """Return a read-only, contiguous float32 copy of `values`.
+
+    Raises:
+        GraphError: An entry is NaN or infinite, in `values` or once it is float32.
+    """
+    with np.errstate(over="ignore"):
+        array = np.array(values, np.float32, order="C")
+    if not np.isfinite(array).all():
+        raise GraphError("a parameter holds NaN or infinity, expected finite float32 numbers")
+    array.setflags(write=False)
+    return array
