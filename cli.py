@@ -1,5 +1,454 @@
-"""The command line."""
+"""The command line: parse, call one function, print.
+
+Heavy modules are imported inside the commands, so that `spikeport --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from spikeport.converter.frontends import Source
+    from spikeport.converter.ir import Graph
+    from spikeport.models.datasets import Data
+    from spikeport.runtime.evaluate import Evaluation
+
+DATA_HELP = "fashion-mnist:test, fashion-mnist:train, an .npz with x (and y), or a folder of images"
+DEMO_MODEL, DEMO_SAMPLES, DEMO_STEPS = "lenet", 200, 64
 
 
-def main() -> None:
-    """Run a command."""
+class _Commands(click.Group):
+    """Prints spikeport's own errors as one message and a hint, exit code 1, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from spikeport.converter.errors import SpikeportError
+
+        try:
+            return super().invoke(ctx)
+        except SpikeportError as error:
+            if ctx.params["debug"]:
+                raise
+            click.echo(f"Error: {error}", err=True)
+            if error.hint:
+                click.echo(f"Hint: {error.hint}", err=True)
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(package_name="spikeport")
+def main(debug: bool) -> None:
+    """Turn trained Keras and ONNX networks into spiking networks, and measure them.
+
+    MODEL is a .keras, .h5 or .onnx file, or the name of a shipped network (spikeport models list).
+    DATA is fashion-mnist:test, fashion-mnist:train, an .npz with x and optionally y, or a folder
+    with one sub-folder of images per class.
+
+    \b
+    Example:
+      spikeport convert lenet --calibration fashion-mnist:train -o lenet.snn
+      spikeport evaluate lenet.snn --data fashion-mnist:test --ann lenet --limit 200
+    """  # noqa: D301
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--shipped", is_flag=True, help="Named data: only the shipped subset."),
+        click.option("--input-offset", default=0.0, help="Added to the inputs behind the scale."),
+        click.option("--input-scale", default=1.0, help="Factor on the inputs.  [default: 1]"),
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.argument("model")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(model: str, as_json: bool) -> None:
+    """Say what every node of MODEL becomes, without data.
+
+    Exit code 0 if it can be converted, 1 if not; every reason is listed at once.
+
+    \b
+    Example:
+      spikeport check lenet
+    """  # noqa: D301
+    import dataclasses
+
+    from spikeport.converter.check import REFUSED
+    from spikeport.converter.check import check as find
+    from spikeport.converter.errors import UnsupportedOpError
+    from spikeport.runtime.report.text import make_table
+
+    try:
+        findings = find(_read(model))
+    except UnsupportedOpError as error:
+        if not as_json:
+            raise
+        click.echo(json.dumps({"convertible": False, "nodes": [], "reasons": error.reasons}))
+        click.get_current_context().exit(1)
+    refused = [f"{f.node} ({f.op}): {f.note}" for f in findings if f.status == REFUSED]
+    if as_json:
+        nodes = [dataclasses.asdict(finding) for finding in findings]
+        click.echo(json.dumps({"convertible": not refused, "nodes": nodes, "reasons": refused}))
+    else:
+        headings = ["node", "op", "becomes", "status", "note"]
+        rows = [[f.node, f.op, f.becomes, f.status, f.note] for f in findings]
+        _console().print(make_table(headings, rows))
+        verdict = f"{len(refused)} nodes are refused" if refused else "can be converted"
+        click.echo(f"{model}: {verdict}")
+    click.get_current_context().exit(1 if refused else 0)
+
+
+@main.command()
+@click.argument("model")
+@click.option("--calibration", required=True, metavar="DATA", help=DATA_HELP)
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="OUT.snn")
+@click.option("--recipe", default="rate", show_default=True, help="rate, classic or diehl.")
+@click.option("--n-steps", default=64, show_default=True, help="T that the network is meant for.")
+@click.option("--calibration-samples", default=1000, show_default=True, help="The first so many.")
+@click.option("--set", "settings", multiple=True, metavar="PASS.OPTION=VALUE", help="Repeatable.")
+@_input_options
+def convert(
+    model: str,
+    calibration: str,
+    output: Path,
+    recipe: str,
+    n_steps: int,
+    calibration_samples: int,
+    settings: tuple[str, ...],
+    input_scale: float,
+    input_offset: float,
+    shipped: bool,
+) -> None:
+    """Turn MODEL into a spiking graph.
+
+    \b
+    Recipes:
+      rate     channel-wise 99.9 percentile, reset by subtraction, initial potential 1/2
+      classic  layer-wise 99.9 percentile, initial potential 0 (Rueckauer et al. 2017)
+      diehl    layer-wise maximum, reset to zero (Diehl et al. 2015)
+
+    \b
+    Example:
+      spikeport convert lenet --calibration fashion-mnist:train -o lenet.snn
+      spikeport convert lenet --calibration fashion-mnist:train -o lenet.snn \\
+          --set normalize_weights.percentile=99.5
+    """  # noqa: D301
+    from spikeport.converter.convert import convert as run
+    from spikeport.converter.exports.snn import write_snn
+    from spikeport.converter.files import check_output
+    from spikeport.converter.recipes import RECIPES, find, parse_options
+
+    check_output(output, suffix=".snn")
+    options = parse_options(settings)
+    find(RECIPES, recipe, "recipe")
+    source = _read(model)
+    data = _load(calibration, source.graph, calibration_samples, input_scale, input_offset, shipped)
+    with _status("reading") as show:
+        conversion = run(
+            source,
+            data.inputs,
+            recipe=recipe,
+            n_steps=n_steps,
+            options=options,
+            calibration_name=data.name,
+            progress=show,
+        )
+    digest = write_snn(conversion.graph, output)
+    for entry in conversion.log:
+        error = "" if entry.relative_error is None else f"relative error {entry.relative_error:.1e}"
+        click.echo(f"{entry.step:24} {entry.n_nodes:4} nodes {entry.seconds:7.2f} s  {error}")
+    click.echo(f"calibrated on {data.name}")
+    click.echo(f"{output}: {output.stat().st_size:,} bytes, sha256 {digest[:16]}")
+
+
+@main.command()
+@click.argument("snn", type=click.Path(path_type=Path))
+@click.option("--data", required=True, help=DATA_HELP)
+@click.option("--ann", metavar="MODEL", help="The source network, to compare with.")
+@click.option("--n-steps", type=int, help="T; default: the file's.")
+@click.option("--limit", type=int, help="Only the first so many samples.")
+@click.option("--batch-size", default=100, show_default=True, help="Samples at a time.")
+@click.option("--engine", default="reference", show_default=True, help="How to simulate.")
+@click.option("--json", "json_file", metavar="FILE", help="Write the figures as JSON; - prints.")
+@_input_options
+def evaluate(
+    snn: Path,
+    data: str,
+    ann: str | None,
+    n_steps: int | None,
+    limit: int | None,
+    batch_size: int,
+    engine: str,
+    json_file: str | None,
+    input_scale: float,
+    input_offset: float,
+    shipped: bool,
+) -> None:
+    """Simulate a spiking graph on DATA: accuracy at every step, spikes, operations.
+
+    \b
+    Example:
+      spikeport evaluate lenet.snn --data fashion-mnist:test --ann lenet --limit 200
+    """  # noqa: D301
+    from spikeport.converter.exports.snn import read_snn
+    from spikeport.converter.files import check_output, sha256_of, write_atomically
+
+    if json_file not in {None, "-"}:
+        check_output(Path(json_file), suffix=None)
+    graph = read_snn(snn)
+    source = None if ann is None else _read_ann(ann, graph, snn)
+    samples = _load(data, graph, limit, input_scale, input_offset, shipped)
+    evaluation = _evaluate(graph, samples, source, n_steps, batch_size, engine)
+    result = evaluation.to_json(graph=sha256_of(snn), data=samples.name, seed=None)
+    if json_file == "-":
+        click.echo(json.dumps(result))
+        return
+    if json_file is not None:
+        write_atomically(Path(json_file), (json.dumps(result, indent=2) + "\n").encode())
+    _print_evaluation(f"{snn} on {samples.name}", evaluation)
+
+
+@main.command()
+@click.argument("file", type=str)
+def inspect(file: str) -> None:
+    """Print a graph: nodes, shapes, parameters, and where it comes from.
+
+    FILE is an .snn, .keras, .h5 or .onnx file, or the name of a shipped network.
+
+    \b
+    Example:
+      spikeport inspect lenet
+    """  # noqa: D301
+    from spikeport.converter.exports.snn import read_snn
+    from spikeport.converter.ir.text import count_parameters, format_graph
+
+    is_spiking = Path(file).suffix.lower() == ".snn"
+    graph = read_snn(Path(file)) if is_spiking else _read(file).graph
+    click.echo(format_graph(graph))
+    click.echo(f"parameters: {count_parameters(graph):,}")
+    for key, value in graph.metadata.items():
+        click.echo(f"{key}: {value if isinstance(value, str) else json.dumps(value)}")
+
+
+@main.group()
+def models() -> None:
+    """List, show or train the shipped networks.
+
+    \b
+    Example:
+      spikeport models list
+    """  # noqa: D301
+
+
+@models.command("list")
+def list_models() -> None:
+    """List the shipped networks and what they reached.
+
+    \b
+    Example:
+      spikeport models list
+    """  # noqa: D301
+    from spikeport.models.registry import MODELS, training_record
+    from spikeport.runtime.report.text import make_table, percent
+
+    rows = []
+    for name, model in MODELS.items():
+        record = training_record(name)
+        accuracy = [percent(share) for share in record["accuracy"].values()]
+        rows.append([name, model.summary, f"{record['n_parameters']:,}", *accuracy])
+    headings = ["name", "network", "parameters", "training accuracy", "test accuracy"]
+    _console().print(make_table(headings, rows))
+
+
+@models.command("show")
+@click.argument("name")
+def show_model(name: str) -> None:
+    """Print how the shipped network NAME was trained, and its graph.
+
+    \b
+    Example:
+      spikeport models show lenet
+    """  # noqa: D301
+    from spikeport.converter.ir.text import format_graph
+    from spikeport.converter.recipes import find
+    from spikeport.models.registry import MODELS, training_record, weights_path
+
+    click.echo(f"{name}: {find(MODELS, name, 'model').summary}")
+    click.echo(json.dumps(training_record(name), indent=2))
+    click.echo(f"files: {weights_path(name)} and {weights_path(name, '.onnx').name} beside it")
+    click.echo(format_graph(_read(name).graph))
+
+
+@models.command("train")
+@click.argument("name")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder.  [default: NAME]")
+@click.option("--n-epochs", type=click.IntRange(1), help="Instead of the schedule's number.")
+def train_model(name: str, output: Path | None, n_epochs: int | None) -> None:
+    """Train the network NAME as the shipped one was: minutes to an hour.
+
+    Needs the 60000 training images of Fashion-MNIST on this machine.
+
+    \b
+    Example:
+      spikeport models train mlp -o trained
+    """  # noqa: D301
+    from spikeport.converter.recipes import find
+    from spikeport.models.registry import MODELS
+    from spikeport.models.training import train
+
+    find(MODELS, name, "model")
+    path = train(name, folder=output or Path(name), n_epochs=n_epochs)
+    click.echo(f"{path} and the .onnx and .json beside it")
+
+
+@main.command()
+def demo() -> None:
+    """Convert a shipped network from Keras and from ONNX, evaluate both, print the table.
+
+    \b
+    Example:
+      spikeport demo
+    """  # noqa: D301
+    from spikeport.converter.convert import convert as run
+    from spikeport.models.registry import weights_path
+    from spikeport.runtime.compare import CountRecorder, compare_counts
+    from spikeport.runtime.report.text import comparison_table, summary_lines
+
+    evaluations, recorders = {}, []
+    for suffix in (".keras", ".onnx"):
+        source = _read(str(weights_path(DEMO_MODEL, suffix)))
+        samples = _load("fashion-mnist:train", source.graph, None, shipped=True)
+        with _status(f"converting {source.name}") as show:
+            graph = run(source, samples.inputs, n_steps=DEMO_STEPS, progress=show).graph
+        test = _load("fashion-mnist:test", source.graph, DEMO_SAMPLES, shipped=True)
+        recorder = CountRecorder()
+        evaluations[source.name] = _evaluate(graph, test, source, observe=recorder)
+        recorders.append(recorder)
+    click.echo(f"{DEMO_MODEL} as a spiking network on {test.name}")
+    _console().print(comparison_table(evaluations))
+    for name, evaluation in evaluations.items():
+        click.echo(f"{name}: {'; '.join(summary_lines(evaluation))}")
+    first, second = evaluations.values()
+    n_other = int((first.decisions != second.decisions).any(axis=0).sum())
+    worst = max(compare_counts(*recorders))
+    click.echo(
+        f"{' and '.join(evaluations)}: {DEMO_SAMPLES - n_other} of {DEMO_SAMPLES} samples with the "
+        f"same decision at every step; at most {100 * worst:.4f} % of a layer's spike counts differ"
+    )
+
+
+def _read(model: str) -> Source:
+    from spikeport.converter.frontends import read
+    from spikeport.models.registry import find_model
+
+    return read(find_model(model))
+
+
+def _read_ann(model: str, graph: Graph, path: Path) -> Source:
+    from spikeport.converter.errors import DataError
+
+    source = _read(model)
+    converted = graph.metadata.get("source", {})
+    if converted.get("sha256") != source.sha256:
+        raise DataError(
+            f"--ann {model}: sha256 {source.sha256[:16]} is not that of the network {path} was "
+            f"converted from, expected {str(converted.get('sha256'))[:16]}",
+            hint=f"the source was {converted.get('name')}; give that file, or convert again",
+        )
+    return source
+
+
+def _load(
+    spec: str,
+    graph: Graph,
+    limit: int | None = None,
+    scale: float = 1.0,
+    offset: float = 0.0,
+    shipped: bool = False,
+) -> Data:
+    from spikeport.models.datasets import load_data
+
+    shapes = tuple(graph.types[name].shape for name in graph.inputs)
+    return load_data(spec, shapes, limit=limit, shipped=shipped, scale=scale, offset=offset)
+
+
+def _evaluate(
+    graph: Graph,
+    samples: Data,
+    source: Source | None,
+    n_steps: int | None = None,
+    batch_size: int = 100,
+    engine: str = "reference",
+    **options: Any,
+) -> Evaluation:
+    """Evaluate with a progress bar on a terminal."""
+    from rich.progress import Progress
+
+    from spikeport.converter.recipes import find
+    from spikeport.runtime.engines import ENGINES
+    from spikeport.runtime.evaluate import evaluate as run
+
+    find(ENGINES, engine, "engine")
+    with Progress(console=_console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("simulating", total=len(samples.inputs[0]))
+        return run(
+            graph,
+            samples.inputs,
+            samples.labels,
+            ann=None if source is None else source.run,
+            n_steps=n_steps,
+            batch_size=batch_size,
+            engine=engine,
+            progress=lambda n_done: bar.update(task, completed=n_done),
+            **options,
+        )
+
+
+def _print_evaluation(title: str, evaluation: Evaluation) -> None:
+    from spikeport.runtime.report import text
+
+    console = _console()
+    click.echo(f"{title}: {evaluation.n_samples} samples")
+    console.print(text.accuracy_table(evaluation))
+    console.print(text.activity_table(evaluation))
+    for line in text.summary_lines(evaluation):
+        click.echo(line)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """A console that never wraps a table's lines in a pipe."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() else 200, highlight=False)
+
+
+@contextlib.contextmanager
+def _status(text: str) -> Iterator[Callable[[str], None]]:
+    """Show on a terminal what is being done; yield a function that changes the text."""
+    console = _console(stderr=True)
+    if not sys.stderr.isatty():
+        yield lambda step: None
+        return
+    with console.status(text) as status:
+        yield lambda step: status.update(step)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,11 +2,11 @@
 
     SpikeportError              WHERE: what is wrong, expected what; and a hint: what to do
     ├── ConversionError         a network cannot become a spiking graph
-    │   ├── UnsupportedOpError  operations of the source have no translation; lists every one
+    │   ├── UnsupportedOpError  operations without a translation; lists every one
     │   ├── GraphError          a graph breaks a rule of the IR
     │   ├── PassError           a pass cannot do its work on this graph
     │   └── FormatError         a file is damaged, hostile or of a newer version
-    ├── DataError               samples or labels that do not fit the network or the file they came from
+    ├── DataError               samples or labels that do not fit the network, or an unusable file
     └── SimulationError         a spiking graph cannot be run as asked
 
 The command line prints the message on standard error, the hint on a line of its own, and exits

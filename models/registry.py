@@ -45,14 +45,27 @@ class ReferenceModel:
 MODELS: dict[str, ReferenceModel] = {
     "mlp": ReferenceModel(architectures.build_mlp, max_shift_pixels=0, learning_rate=1e-3),
     "lenet": ReferenceModel(architectures.build_lenet, max_shift_pixels=1),
-    "vgg": ReferenceModel(architectures.build_vgg),
-    "resnet": ReferenceModel(architectures.build_resnet),
+    "vgg": ReferenceModel(architectures.build_vgg, n_epochs=12),
+    "resnet": ReferenceModel(architectures.build_resnet, n_epochs=12),
 }
 
 
 def weights_path(name: str, suffix: str = ".keras") -> Path:
     """Return where the shipped network `name` lies; `suffix` is `.keras` or `.onnx`."""
     return WEIGHTS / f"{name}{suffix}"
+
+
+def find_model(spec: str) -> Path:
+    """Return the file that MODEL on the command line means.
+
+    A path that exists is that path; `lenet`, `lenet.keras` or `lenet.onnx` is a shipped network.
+    """
+    path = Path(spec)
+    if path.exists():
+        return path
+    if path.name == spec and path.stem in MODELS and path.suffix in {"", ".keras", ".onnx"}:
+        return weights_path(path.stem, path.suffix or ".keras")
+    return path
 
 
 def training_record(name: str) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def train(name: str, *, folder: Path = WEIGHTS, n_epochs: int | None = None) -> 
     full_set = fashion_mnist.find_full_set()
     if full_set is None:
         raise DataError(
-            "models train: Fashion-MNIST is not on this machine, expected the 60000 training images",
+            "models train: Fashion-MNIST is not on this machine, expected its 60000 images",
             hint="install Debian's dataset-fashion-mnist, run "
             "keras.datasets.fashion_mnist.load_data() once, or set SPIKEPORT_DATA",
         )

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ..errors import FormatError
 from ..ir import Array, Graph
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
@@ -23,3 +29,54 @@ class Source:
     run: Callable[[tuple[Array, ...]], tuple[Array, ...]]
     name: str
     sha256: str
+
+
+def _read_keras(source: keras.Model | Path) -> Source:
+    from .keras import read_keras
+
+    return read_keras(source)
+
+
+def _read_onnx(path: Path) -> Source:
+    from .onnx import read_onnx
+
+    return read_onnx(path)
+
+
+FRONTENDS: dict[str, Callable[[Path], Source]] = {
+    ".keras": _read_keras,
+    ".h5": _read_keras,
+    ".hdf5": _read_keras,
+    ".onnx": _read_onnx,
+}
+
+
+def read(source: keras.Model | Path | str) -> Source:
+    """Read a trained network.
+
+    Args:
+        source: Path of a file with a suffix of FRONTENDS, or a Keras model in memory.
+
+    Raises:
+        FormatError: No such file, another suffix, or a damaged or hostile file.
+        UnsupportedOpError: The network has operations without a translation; lists all of them.
+    """
+    if not isinstance(source, str | Path):
+        return _read_keras(source)
+    path = Path(source)
+    if path.is_dir():
+        raise FormatError(
+            f"{path}: is a folder, expected a file {' '.join(FRONTENDS)}",
+            hint="save a SavedModel as one file: model.save('name.keras')",
+        )
+    if not path.exists():
+        raise FormatError(
+            f"{path}: no such file, expected a file {' '.join(FRONTENDS)}",
+            hint="`spikeport models list` shows the networks that can be given by name",
+        )
+    if path.suffix.lower() not in FRONTENDS:
+        raise FormatError(
+            f"{path}: has the suffix {path.suffix!r}, expected {' '.join(FRONTENDS)}",
+            hint="save the model as .keras or export it as .onnx",
+        )
+    return FRONTENDS[path.suffix.lower()](path)

@@ -218,8 +218,9 @@ class Scale(Op):
     def apply(self, *arrays: Array) -> Array:
         return np.asarray(arrays[0] * self.scale + self.shift, np.float32)
 
-    def fan_out(self, type_: TensorType) -> Array:
-        return np.ones(type_.shape, np.float32)
+    def fan_out(self, type_: TensorType) -> Array | None:
+        is_bias = bool((self.scale == 1).all())
+        return None if is_bias else np.ones(type_.shape, np.float32)
 
 
 @dataclass(frozen=True, eq=False)

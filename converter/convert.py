@@ -1,0 +1,169 @@
+"""convert: a trained network, a recipe and calibration samples give a spiking graph."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .equality import Reference, choose_inputs, compare_with_reference, compare_with_source
+from .errors import DataError, GraphError, PassError
+from .frontends import Source, read
+from .ir import Array, Graph
+from .ir.interpret import check_inputs
+from .passes import PASSES, Keeps
+from .recipes import DEFAULT_RECIPE, RECIPES, find
+
+if TYPE_CHECKING:
+    import keras
+
+DEFAULT_N_STEPS = 64
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """One step of a conversion.
+
+    Attributes:
+        step: Name of the pass, or "read".
+        n_nodes: Of the graph behind it.
+        seconds: Its own time, the comparison included.
+        relative_error: Against the source; None where the pass does not keep the function.
+    """
+
+    step: str
+    n_nodes: int
+    seconds: float
+    relative_error: float | None
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What `convert` gives: the spiking graph and how it came to be."""
+
+    graph: Graph
+    log: tuple[LogEntry, ...]
+
+
+def convert(
+    source: Source | Path | str | keras.Model,
+    calibration: Array | tuple[Array, ...],
+    *,
+    recipe: str = DEFAULT_RECIPE,
+    n_steps: int = DEFAULT_N_STEPS,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    calibration_name: str = "array",
+    progress: Callable[[str], None] = lambda step: None,
+) -> Conversion:
+    """Turn a trained network into a spiking graph.
+
+    The graph as read, and every graph behind a pass that keeps values, is compared with the
+    source's own framework on calibration samples and on noise of their range.
+
+    Args:
+        source: Path of a .keras, .h5 or .onnx file, a Keras model, or what `frontends.read` gave.
+        calibration: Inputs as the source takes them, [N, ...]; one array per input.
+        recipe: A key of RECIPES.
+        n_steps: T for which the graph is meant; evaluation uses it unless told otherwise.
+        options: Options by pass, over those of the recipe.
+        calibration_name: What the file says the samples are.
+        progress: Called with the name of every step before it runs.
+
+    Raises:
+        ConversionError: With its children: the source cannot be read, translated or converted.
+        DataError: The calibration samples do not fit.
+    """
+    chosen = find(RECIPES, recipe, "recipe")
+    if n_steps < 1:
+        raise PassError(f"n_steps {n_steps}, expected at least 1", hint="64 is the default")
+    given = options or {}
+    for name in given:
+        if name not in chosen.passes:
+            raise PassError(
+                f"pass {name!r}: is not part of recipe {recipe}, expected one of "
+                f"{', '.join(chosen.passes)}",
+                hint="spikeport convert --help lists the recipes",
+            )
+    progress("read")
+    started = time.perf_counter()
+    if not isinstance(source, Source):
+        source = read(source)
+    samples = _check_calibration(source.graph, calibration)
+    inputs = choose_inputs(samples)
+    reference, error = compare_with_source(source.graph, inputs, source.run(inputs))
+    graph = source.graph
+    log = [LogEntry("read", len(graph.nodes), time.perf_counter() - started, error)]
+    applied = []
+    for name in chosen.passes:
+        progress(name)
+        started = time.perf_counter()
+        pass_ = PASSES[name]
+        settings = {**pass_.options, **chosen.options.get(name, {}), **given.get(name, {})}
+        extra = {"calibration": samples} if pass_.needs_calibration else {}
+        graph = pass_(graph, **settings, **extra)
+        compared = _compare(graph, reference, pass_.keeps, name)
+        log.append(LogEntry(name, len(graph.nodes), time.perf_counter() - started, compared))
+        applied.append({"name": name, "options": settings, "source": pass_.source})
+    metadata = {
+        "readout": ["linear"] * len(graph.outputs),
+        **graph.metadata,
+        "recipe": recipe,
+        "passes": applied,
+        "n_steps": n_steps,
+        "calibration": describe_samples(samples, calibration_name),
+        "versions": _versions(),
+    }
+    return Conversion(graph.replace(metadata=metadata), tuple(log))
+
+
+def describe_samples(samples: tuple[Array, ...], name: str) -> dict[str, Any]:
+    """Return name, number, hash and range of samples, for the file."""
+    digest = hashlib.sha256()
+    for array in samples:
+        digest.update(np.ascontiguousarray(array, np.float32).data)
+    return {
+        "name": name,
+        "n_samples": len(samples[0]),
+        "sha256": digest.hexdigest(),
+        "low": [float(array.min()) for array in samples],
+        "high": [float(array.max()) for array in samples],
+    }
+
+
+def _check_calibration(graph: Graph, calibration: Array | tuple[Array, ...]) -> tuple[Array, ...]:
+    arrays = calibration if isinstance(calibration, tuple) else (calibration,)
+    try:
+        samples = check_inputs(graph, arrays)
+    except GraphError as error:
+        raise DataError(
+            f"calibration: {error}", hint="give inputs as the source takes them"
+        ) from error
+    if not len(samples[0]):
+        raise DataError("calibration: has no samples, expected at least one", hint="give more data")
+    for array in samples:
+        if not np.isfinite(array).all():
+            raise DataError(
+                "calibration: holds NaN or infinity, expected finite numbers",
+                hint="clean the data first",
+            )
+    return samples
+
+
+def _compare(graph: Graph, reference: Reference, keeps: Keeps, step: str) -> float | None:
+    if keeps < Keeps.DECISION:
+        return None
+    return compare_with_reference(graph, reference, step)
+
+
+def _versions() -> dict[str, str]:
+    names = ("spikeport", "numpy")
+    return {"python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in names
+    }

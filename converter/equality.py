@@ -1,0 +1,116 @@
+"""The equality gate: a graph is compared numerically with what it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import ConversionError
+from .ir import Array, Graph, run_nodes
+
+TOLERANCE = 1e-4
+"""Relative: max |a - b| < TOLERANCE max |a|, per tensor."""
+
+N_SAMPLES = 4
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What every later graph must reproduce.
+
+    Attributes:
+        inputs: Samples, one array [N, ...] per graph input.
+        values: Result times unit of every node of the graph as it was read, by name.
+    """
+
+    inputs: tuple[Array, ...]
+    values: Mapping[str, Array]
+
+
+def choose_inputs(calibration: tuple[Array, ...], seed: int = 0) -> tuple[Array, ...]:
+    """Return the first N_SAMPLES calibration samples and as many random ones of the same range."""
+    random = np.random.default_rng(seed)
+    result = []
+    for array in calibration:
+        first = np.asarray(array[:N_SAMPLES], np.float32)
+        low, high = float(first.min()), float(first.max())
+        noise = random.uniform(low, high, first.shape).astype(np.float32)
+        result.append(np.concatenate((first, noise)))
+    return tuple(result)
+
+
+def compare_with_source(
+    graph: Graph, inputs: tuple[Array, ...], outputs: tuple[Array, ...]
+) -> tuple[Reference, float]:
+    """Compare a graph as read with its source's own outputs.
+
+    Returns:
+        The graph's values as the reference for later graphs, and the largest relative error.
+
+    Raises:
+        ConversionError: An output differs.
+    """
+    values = dict(_scaled_values(graph, inputs))
+    if len(outputs) != len(graph.outputs):
+        raise ConversionError(
+            f"reading: the source gave {len(outputs)} outputs, the graph has {len(graph.outputs)}"
+        )
+    worst = 0.0
+    for name, expected in zip(graph.outputs, outputs, strict=True):
+        worst = max(worst, _compare(f"{graph.by_name[name]}", expected, values[name], "reading"))
+    return Reference(inputs, values), worst
+
+
+def compare_with_reference(graph: Graph, reference: Reference, step: str) -> float:
+    """Compare every node that the graph shares with the reference, in topological order.
+
+    Returns:
+        The largest relative error.
+
+    Raises:
+        ConversionError: A node differs; the first one is named with both values.
+    """
+    worst = 0.0
+    for name, value in _scaled_values(graph, reference.inputs):
+        expected = reference.values.get(name)
+        if expected is not None:
+            worst = max(worst, _compare(str(graph.by_name[name]), expected, value, step))
+    return worst
+
+
+def _scaled_values(graph: Graph, inputs: tuple[Array, ...]) -> list[tuple[str, Array]]:
+    return [
+        (node.name, value if node.unit is None else value * node.unit)
+        for node, value in run_nodes(graph, inputs)
+    ]
+
+
+def relative_error(expected: Array, found: Array) -> float:
+    """Return max |expected - found| / max |expected|; infinity for other shapes or NaN."""
+    if expected.shape != found.shape:
+        return float("inf")
+    largest = float(np.abs(expected).max())
+    difference = float(np.abs(expected - found).max())
+    if difference == 0:
+        return 0.0
+    return difference / largest if np.isfinite(difference) and largest > 0 else float("inf")
+
+
+def _compare(where: str, expected: Array, found: Array, step: str) -> float:
+    error = relative_error(expected, found)
+    if error < TOLERANCE:
+        return error
+    if expected.shape != found.shape:
+        detail = f"shape {found.shape}, expected {expected.shape}"
+    else:
+        place = np.unravel_index(np.argmax(np.abs(expected - found)), expected.shape)
+        detail = (
+            f"{found[place]:.6g} at {tuple(map(int, place))}, expected {expected[place]:.6g} "
+            f"(relative error {error:.2g}, allowed {TOLERANCE:g})"
+        )
+    raise ConversionError(
+        f"{where}: differs from the source after {step}: {detail}",
+        hint="this is a defect of spikeport: the network was not converted; please report it",
+    )

@@ -1,0 +1,76 @@
+"""The reference engine: numpy, one step after the other. It defines what a spiking graph means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ...converter.ir import Array, Graph, StatefulOp
+from ...converter.ir.interpret import check_inputs
+from ...converter.ir.ops import Input
+from ..simulation import Simulation, fan_outs, neurons
+
+
+def simulate(graph: Graph, inputs: tuple[Array, ...], n_steps: int) -> Simulation:
+    """Run a spiking graph with its inputs as constant currents.
+
+    At every step each node is computed once, in topological order, from what its operands are at
+    the same step: a spike crosses the whole network within one step. What does not lie behind a
+    neuron is the same at every step and computed once.
+
+    Args:
+        graph: As `convert` gives it.
+        inputs: One array [N, ...] per graph input.
+        n_steps: T >= 1.
+
+    Raises:
+        GraphError: An array does not fit its input.
+    """
+    fed = dict(zip(graph.inputs, check_inputs(graph, inputs), strict=True))
+    n_samples = len(inputs[0])
+    values = _compute_constants(graph, fed)
+    moving = [node for node in graph.nodes if node.name in graph.varying]
+    states = {
+        node.name: node.op.start((n_samples, *graph.types[node.inputs[0]].shape))
+        for node in moving
+        if isinstance(node.op, StatefulOp)
+    }
+    connections = fan_outs(graph, varying=True)
+    firing = [node.name for node in neurons(graph)]
+    counts = {name: np.zeros((n_samples, *graph.types[name].shape), np.int64) for name in firing}
+    operations = {name: np.zeros(n_steps, np.int64) for name in connections}
+    shapes = [(n_samples, *graph.types[name].shape) for name in graph.outputs]
+    totals = [np.zeros(shape, np.float64) for shape in shapes]
+    outputs = tuple(np.empty((n_steps, *shape), np.float32) for shape in shapes)
+    for step in range(n_steps):
+        for node in moving:
+            operands = tuple(values[name] for name in node.inputs)
+            if isinstance(node.op, StatefulOp):
+                values[node.name], states[node.name] = node.op.step(operands[0], states[node.name])
+            else:
+                values[node.name] = node.op.apply(*operands)
+        for name in firing:
+            np.add(counts[name], values[name], out=counts[name], casting="unsafe")
+        for name, pairs in connections.items():
+            operations[name][step] = sum(_operations(values[x], fan_out) for x, fan_out in pairs)
+        for total, output, name in zip(totals, outputs, graph.outputs, strict=True):
+            total += values[name]
+            output[step] = total / (step + 1)
+    return Simulation(outputs, counts, operations)
+
+
+def _compute_constants(graph: Graph, fed: Mapping[str, Array]) -> dict[str, Array]:
+    values: dict[str, Array] = {}
+    for node in graph.nodes:
+        if isinstance(node.op, Input):
+            values[node.name] = fed[node.name]
+        elif node.name not in graph.varying:
+            values[node.name] = node.op.apply(*(values[name] for name in node.inputs))
+    return values
+
+
+def _operations(values: Array, fan_out: Array) -> int:
+    """Non-zero entries of [N, ...] times the connections that leave each entry of [...]."""
+    n_active = np.count_nonzero(values, axis=0)
+    return int(np.sum(n_active * fan_out, dtype=np.float64))

@@ -1,0 +1,275 @@
+"""evaluate: accuracy at every step, agreement with the ANN, spikes and operations, from one run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..converter.errors import DataError, SimulationError
+from ..converter.ir import Array, Graph
+from .decoding import decide
+from .engines import DEFAULT_ENGINE, ENGINES
+from .metrics import wilson_interval
+from .simulation import Simulation, count_macs, neurons
+
+Labels = npt.NDArray[np.int64]
+RANGE_TOLERANCE = 0.5
+"""Inputs may lie outside the calibration range by this share of it before a warning is given."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a spiking network did on a data set.
+
+    Attributes:
+        n_samples: N.
+        n_steps: T.
+        engine: Key of ENGINES.
+        accuracy: Share of right decisions at every step, [T]; None without labels.
+        agreement: Share of the ANN's decisions met at every step, [T]; None without the ANN.
+        ann_accuracy: None without labels or ANN.
+        decisions: The spiking network's, [T, N].
+        firing_rate: Spikes per neuron and step, by node.
+        synaptic_operations: Per sample and step, by node, [T].
+        macs_per_sample: Multiply-accumulates of the analog network.
+        input_macs_per_sample: Those on constant input, done once; not synaptic operations.
+        seconds: Simulation alone.
+        warnings: One line each.
+    """
+
+    n_samples: int
+    n_steps: int
+    engine: str
+    accuracy: tuple[float, ...] | None
+    agreement: tuple[float, ...] | None
+    ann_accuracy: float | None
+    decisions: npt.NDArray[np.int64]
+    firing_rate: dict[str, float]
+    synaptic_operations: dict[str, tuple[float, ...]]
+    macs_per_sample: int
+    input_macs_per_sample: int
+    seconds: float
+    warnings: tuple[str, ...]
+
+    @property
+    def synaptic_operations_per_sample(self) -> float:
+        """Over all steps and nodes."""
+        return float(sum(sum(steps) for steps in self.synaptic_operations.values()))
+
+    def interval(self, accuracy: float) -> tuple[float, float]:
+        """Return the 95 % confidence interval (Wilson) of an accuracy on these samples."""
+        return wilson_interval(round(accuracy * self.n_samples), self.n_samples)
+
+    def to_json(self, *, graph: str, data: str, seed: int | None) -> dict[str, Any]:
+        """Return the JSON that `spikeport evaluate --json` writes (docs/evaluation.md).
+
+        Args:
+            graph: SHA-256 of the .snn file.
+            data: What was evaluated.
+            seed: Of random input codes; None where nothing is random.
+        """
+        return {
+            "format": "spikeport-evaluation",
+            "version": 1,
+            "n_samples": self.n_samples,
+            "n_steps": self.n_steps,
+            "latency_steps": self.n_steps,
+            "ann_accuracy": self.ann_accuracy,
+            "accuracy": None if self.accuracy is None else list(self.accuracy),
+            "agreement": None if self.agreement is None else list(self.agreement),
+            "synaptic_operations_per_sample": self.synaptic_operations_per_sample,
+            "macs_per_sample": self.macs_per_sample,
+            "input_macs_per_sample": self.input_macs_per_sample,
+            "firing_rate": self.firing_rate,
+            "seconds": self.seconds,
+            "engine": self.engine,
+            "graph": graph,
+            "data": data,
+            "seed": seed,
+            "warnings": list(self.warnings),
+        }
+
+
+def evaluate(
+    graph: Graph,
+    inputs: tuple[Array, ...],
+    labels: Labels | None = None,
+    *,
+    ann: Callable[[tuple[Array, ...]], tuple[Array, ...]] | None = None,
+    n_steps: int | None = None,
+    batch_size: int = 100,
+    engine: str = DEFAULT_ENGINE,
+    progress: Callable[[int], None] = lambda n_done: None,
+    observe: Callable[[Simulation], None] = lambda simulation: None,
+) -> Evaluation:
+    """Simulate a spiking graph on samples and compare it with labels and the ANN.
+
+    Args:
+        graph: As `convert` or `read_snn` gives it.
+        inputs: One array [N, ...] per graph input, as the source takes them.
+        labels: [N], index into the entries of the first output; None if unknown.
+        ann: The source's own framework, as `Source.run`; None to leave it out.
+        n_steps: T; None takes the file's.
+        batch_size: Samples that are simulated at a time; does not change the result.
+        engine: A key of ENGINES.
+        progress: Called with the number of samples done after every batch.
+        observe: Called with the simulation of every batch.
+
+    Raises:
+        SimulationError: n_steps or batch_size below 1.
+        DataError: Inputs or labels do not fit the graph or hold NaN.
+    """
+    if n_steps is None:
+        n_steps = graph.metadata.get("n_steps", 64)
+    if not isinstance(n_steps, int) or n_steps < 1:
+        raise SimulationError(
+            f"n_steps {n_steps!r}, expected an integer of at least 1", hint="try --n-steps 64"
+        )
+    if batch_size < 1:
+        raise SimulationError(
+            f"batch_size {batch_size}, expected at least 1", hint="100 is the default"
+        )
+    check_samples(graph, inputs, labels)
+    readout = graph.metadata.get("readout", ["linear"])[0]
+    n_samples = len(inputs[0])
+    decisions = np.empty((n_steps, n_samples), np.int64)
+    ann_decisions = np.empty(n_samples, np.int64)
+    spikes = {node.name: 0 for node in neurons(graph)}
+    operations: dict[str, npt.NDArray[np.int64]] = {}
+    seconds = 0.0
+    for start in range(0, n_samples, batch_size):
+        chosen = slice(start, start + batch_size)
+        batch = tuple(array[chosen] for array in inputs)
+        started = time.perf_counter()
+        simulation = ENGINES[engine](graph, batch, n_steps)
+        seconds += time.perf_counter() - started
+        _collect(simulation, spikes, operations)
+        observe(simulation)
+        outputs = simulation.outputs[0]
+        decisions[:, chosen] = decide(outputs.reshape(*outputs.shape[:2], -1), readout)
+        if ann is not None:
+            expected = ann(batch)[0]
+            ann_decisions[chosen] = _decide_ann(expected.reshape(len(expected), -1), readout)
+        progress(min(start + batch_size, n_samples))
+    sizes = {name: graph.types[name].size for name in spikes}
+    return Evaluation(
+        n_samples=n_samples,
+        n_steps=n_steps,
+        engine=engine,
+        accuracy=None if labels is None else _shares(decisions == labels),
+        agreement=None if ann is None else _shares(decisions == ann_decisions),
+        ann_accuracy=(
+            None if ann is None or labels is None else float((ann_decisions == labels).mean())
+        ),
+        decisions=decisions,
+        firing_rate={
+            name: count / (n_samples * n_steps * sizes[name]) for name, count in spikes.items()
+        },
+        synaptic_operations={
+            name: tuple(float(count) / n_samples for count in counts)
+            for name, counts in operations.items()
+        },
+        macs_per_sample=count_macs(graph, varying=False) + count_macs(graph, varying=True),
+        input_macs_per_sample=count_macs(graph, varying=False),
+        seconds=seconds,
+        warnings=tuple(_find_warnings(graph, inputs)),
+    )
+
+
+def check_samples(graph: Graph, inputs: tuple[Array, ...], labels: Labels | None) -> None:
+    """Check that samples and labels can be evaluated.
+
+    Raises:
+        DataError: They do not fit the graph, hold NaN or infinity, or there are none.
+    """
+    if len(inputs) != len(graph.inputs):
+        raise DataError(
+            f"data: has {len(inputs)} input arrays, expected {len(graph.inputs)}",
+            hint="give one array per network input",
+        )
+    for name, array in zip(graph.inputs, inputs, strict=True):
+        shape = graph.types[name].shape
+        if array.shape[1:] != shape:
+            raise DataError(
+                f"data: samples have shape {array.shape[1:]}, expected {shape} for input {name}",
+                hint="the network is fed in exactly the layout that the source model takes",
+            )
+        if len(array) != len(inputs[0]) or not len(array):
+            raise DataError(
+                f"data: has {len(array)} samples for input {name}, expected {len(inputs[0]) or 1}",
+                hint="every input needs the same number of samples, at least one",
+            )
+        if not np.isfinite(array).all():
+            raise DataError(
+                f"data: {_count_bad(array)} samples hold NaN or infinity, expected finite numbers",
+                hint="clean the data first",
+            )
+    if labels is None:
+        return
+    if labels.shape != (len(inputs[0]),):
+        raise DataError(
+            f"labels: have shape {labels.shape}, expected ({len(inputs[0])},)",
+            hint="give one class index per sample",
+        )
+    type_ = graph.types[graph.outputs[0]]
+    n_classes = max(2, type_.size)
+    if len(type_.shape) != 1:
+        raise DataError(
+            f"labels: the first output has shape {type_.shape}, expected a vector of classes",
+            hint="leave y out: accuracy is measured for classes only, agreement for every output",
+        )
+    if labels.min() < 0 or labels.max() >= n_classes:
+        raise DataError(
+            f"labels: lie in {labels.min()}..{labels.max()}, expected 0..{n_classes - 1}",
+            hint="labels are indices of the network's outputs, counted from 0",
+        )
+
+
+def _collect(
+    simulation: Simulation, spikes: dict[str, int], operations: dict[str, npt.NDArray[np.int64]]
+) -> None:
+    for name, counts in simulation.spike_counts.items():
+        spikes[name] += int(counts.sum())
+    for name, per_step in simulation.synaptic_operations.items():
+        operations[name] = operations.get(name, 0) + per_step
+
+
+def _decide_ann(outputs: Array, readout: str) -> npt.NDArray[np.int64]:
+    """As `decide`, for what the source gives behind its own sigmoid."""
+    if outputs.shape[-1] == 1 and readout == "sigmoid":
+        return (outputs[:, 0] >= 0.5).astype(np.int64)
+    return decide(outputs, readout)
+
+
+def _shares(hits: npt.NDArray[np.bool_]) -> tuple[float, ...]:
+    return tuple(float(share) for share in hits.mean(axis=1))
+
+
+def _count_bad(array: Array) -> int:
+    return int((~np.isfinite(array.reshape(len(array), -1)).all(axis=1)).sum())
+
+
+def _find_warnings(graph: Graph, inputs: tuple[Array, ...]) -> list[str]:
+    calibration = graph.metadata.get("calibration", {})
+    lows, highs = calibration.get("low", []), calibration.get("high", [])
+    warnings = []
+    for name, array, low, high in zip(graph.inputs, inputs, lows, highs, strict=False):
+        slack = RANGE_TOLERANCE * (high - low)
+        found_low, found_high = float(array.min()), float(array.max())
+        if found_low < low - slack or found_high > high + slack:
+            warnings.append(
+                f"input {name}: data lie in {found_low:g}..{found_high:g}, far outside the "
+                f"calibration range {low:g}..{high:g}; was the network trained on scaled inputs? "
+                "see --input-scale"
+            )
+        elif found_high - found_low < 0.01 * (high - low):
+            warnings.append(
+                f"input {name}: data lie in {found_low:g}..{found_high:g}, a hundredth of the "
+                f"calibration range {low:g}..{high:g}; are they scaled as in calibration?"
+            )
+    return warnings

@@ -1,0 +1,100 @@
+"""Results as tables on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich import box
+from rich.table import Table
+
+from ..evaluate import Evaluation
+
+
+def steps_to_show(n_steps: int) -> list[int]:
+    """Return 1, 2, 4, ... and the last step."""
+    powers = [2**power for power in range(n_steps.bit_length()) if 2**power <= n_steps]
+    return sorted({*powers, n_steps})
+
+
+def accuracy_table(evaluation: Evaluation) -> Table:
+    """Return accuracy with its 95 % interval, and agreement with the ANN, against steps."""
+    rows = []
+    for step in steps_to_show(evaluation.n_steps):
+        row = [str(step)]
+        if evaluation.accuracy is not None:
+            row += with_interval(evaluation, evaluation.accuracy[step - 1])
+        if evaluation.agreement is not None:
+            row.append(percent(evaluation.agreement[step - 1]))
+        rows.append(row)
+    if evaluation.ann_accuracy is not None:
+        row = ["ANN", *with_interval(evaluation, evaluation.ann_accuracy)]
+        rows.append([*row, ""])
+    headings = ["steps"]
+    headings += ["accuracy", "95 % interval"] if evaluation.accuracy is not None else []
+    headings += ["same decision as the ANN"] if evaluation.agreement is not None else []
+    return make_table(headings, rows)
+
+
+def activity_table(evaluation: Evaluation) -> Table:
+    """Return spikes and synaptic operations per node."""
+    names = list(dict.fromkeys((*evaluation.firing_rate, *evaluation.synaptic_operations)))
+    rows = []
+    for name in names:
+        rate = evaluation.firing_rate.get(name)
+        operations = evaluation.synaptic_operations.get(name)
+        rows.append([
+            name,
+            "" if rate is None else f"{rate:.4f}",
+            "" if operations is None else f"{sum(operations):,.0f}",
+        ])
+    headings = ["node", "spikes per neuron and step", "synaptic operations per sample"]
+    return make_table(headings, rows)
+
+
+def summary_lines(evaluation: Evaluation) -> list[str]:
+    """Return operations, time and warnings, one line each."""
+    operations = evaluation.synaptic_operations_per_sample
+    lines = [
+        f"{operations:,.0f} synaptic operations per sample in {evaluation.n_steps} steps, "
+        f"after {evaluation.input_macs_per_sample:,} multiply-accumulates on the input, once; "
+        f"the ANN takes {evaluation.macs_per_sample:,} multiply-accumulates",
+        f"{evaluation.seconds:.1f} s in the {evaluation.engine} engine",
+    ]
+    return lines + [f"Warning: {warning}" for warning in evaluation.warnings]
+
+
+def with_interval(evaluation: Evaluation, accuracy: float) -> list[str]:
+    """Return an accuracy and its confidence interval as two cells."""
+    low, high = evaluation.interval(accuracy)
+    return [percent(accuracy), f"{100 * low:.2f} .. {100 * high:.2f}"]
+
+
+def percent(share: float) -> str:
+    """Return a share in percent, two digits behind the point."""
+    return f"{100 * share:.2f} %"
+
+
+def make_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Return a plain table; columns of figures are aligned to the right."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    cells = [list(row) for row in rows]
+    for column, heading in enumerate(headings):
+        is_figure = all(not row[column] or row[column][0].isdigit() for row in cells)
+        table.add_column(heading, justify="right" if is_figure else "left", no_wrap=True)
+    for row in cells:
+        table.add_row(*row)
+    return table
+
+
+def comparison_table(evaluations: Mapping[str, Evaluation]) -> Table:
+    """Return accuracies of several networks on the same samples against steps, and their ANNs'."""
+    runs = list(evaluations.values())
+    steps = steps_to_show(min(run.n_steps for run in runs))
+    rows = [[str(step)] for step in steps] + [["ANN"]]
+    headings = ["steps"]
+    for name, run in evaluations.items():
+        headings += [name, "95 % interval"]
+        accuracies = [*((run.accuracy or ())[step - 1] for step in steps), run.ann_accuracy or 0.0]
+        for row, accuracy in zip(rows, accuracies, strict=True):
+            row += with_interval(run, accuracy)
+    return make_table(headings, rows)

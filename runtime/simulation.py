@@ -1,0 +1,74 @@
+"""What every engine gives: Simulation, and the arrays in which it is collected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..converter.ir import Array, Graph, IntegrateFire, Node
+from ..converter.ir.ops import Conv, Dense
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """One batch of N samples, simulated for T steps.
+
+    Attributes:
+        outputs: Per graph output, [T, N, ...]: the mean over the steps so far, in the source's
+            units; the accumulated potential divided by the number of steps.
+        spike_counts: Per neuron node, [N, ...]: spikes of all steps.
+        synaptic_operations: Per node with synapses, [T]: spikes (non-zero inputs) times the
+            connections that leave them, all samples together. Inputs that are the same at every
+            step are not counted here.
+    """
+
+    outputs: tuple[Array, ...]
+    spike_counts: Mapping[str, Counts]
+    synaptic_operations: Mapping[str, Counts]
+
+
+def neurons(graph: Graph) -> tuple[Node, ...]:
+    """Return the nodes that fire."""
+    return tuple(node for node in graph.nodes if isinstance(node.op, IntegrateFire))
+
+
+def fan_outs(graph: Graph, *, varying: bool) -> dict[str, tuple[tuple[str, Array], ...]]:
+    """Return for every node with synapses its operands and the connections that leave each entry.
+
+    Args:
+        graph: Spiking or analog.
+        varying: Operands that change over time steps; else those that do not.
+    """
+    found = {}
+    for node in graph.nodes:
+        pairs = tuple(
+            (operand, fan_out)
+            for operand in node.inputs
+            if (operand in graph.varying) == varying
+            and (fan_out := node.op.fan_out(graph.types[operand])) is not None
+        )
+        if pairs:
+            found[node.name] = pairs
+    return found
+
+
+def count_macs(graph: Graph, *, varying: bool) -> int:
+    """Return the multiply-accumulates of one sample and step in dense and convolutional layers.
+
+    The number of their connections: products with padded zeros are not counted.
+
+    Args:
+        graph: Spiking or analog.
+        varying: Of the layers whose operands change over time steps; else of the others.
+    """
+    return sum(
+        int(fan_out.sum(dtype=np.float64))
+        for name, pairs in fan_outs(graph, varying=varying).items()
+        for _, fan_out in pairs
+        if isinstance(graph.by_name[name].op, Dense | Conv)
+    )
