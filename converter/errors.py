@@ -15,6 +15,9 @@ with 1. Nothing else is caught there: any other exception is a defect of spikepo
 
 from __future__ import annotations
 
+import copy
+from typing import Self
+
 
 class SpikeportError(Exception):
     """Root of the tree.
@@ -28,6 +31,12 @@ class SpikeportError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    def at(self, where: str) -> Self:
+        """Return the same error with `where: ` in front, for the caller that knows where it was."""
+        located = copy.copy(self)
+        located.args = (f"{where}: {self}",)
+        return located
+
 
 class ConversionError(SpikeportError):
     """A network cannot become a spiking graph."""
@@ -36,7 +45,9 @@ class ConversionError(SpikeportError):
 class UnsupportedOpError(ConversionError):
     """The source has operations without a translation; `reasons` has one line for each of them."""
 
-    def __init__(self, message: str, *, reasons: tuple[str, ...], hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, reasons: tuple[str, ...] = (), hint: str | None = None
+    ) -> None:
         super().__init__("\n  ".join((message, *reasons)), hint=hint)
         self.reasons = reasons
 

@@ -138,5 +138,5 @@ def _infer(node: Node, types: Mapping[str, TensorType]) -> TensorType:
         if node.unit is not None:
             Scale(node.unit, node.unit).infer(type_)
     except GraphError as error:
-        raise GraphError(f"{node}: {error}", hint=error.hint) from error
+        raise error.at(str(node)) from error
     return type_

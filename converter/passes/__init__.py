@@ -21,7 +21,7 @@ PASSES: dict[str, Pass] = {
         Pass(
             insert_neurons,
             Keeps.SIGNATURE,
-            leaves_no=("Relu", "MaxPool"),
+            leaves_no=("Relu",),
             source=RUECKAUER,
         ),
     )

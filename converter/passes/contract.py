@@ -80,7 +80,7 @@ class Pass:
         except ConversionError as error:
             if str(error).startswith(f"{self.name}: "):
                 raise
-            raise type(error)(f"{self.name}: {error}", hint=error.hint) from error
+            raise error.at(self.name) from error
         self._expect_none(result, self.leaves_no, "which this pass promises to remove")
         for kind, before, after in (
             ("inputs", graph.inputs, result.inputs),
