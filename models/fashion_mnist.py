@@ -19,6 +19,7 @@ import numpy.typing as npt
 from ..converter.errors import DataError
 
 SUBSET = Path(__file__).parent / "data" / "fashion_mnist_subset.npz"
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 SUBSET_PER_CLASS = {"train": 50, "test": 100}
 SPLITS = {"train": ("train", 60000), "test": ("t10k", 10000)}
 CLASSES = (
@@ -61,10 +62,7 @@ def find_full_set() -> Path | None:
             hint="unset SPIKEPORT_DATA, or use --shipped for the subset that spikeport ships",
         )
     keras_home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
-    folders = (
-        Path("/usr/share/datasets/fashion-mnist"),
-        keras_home / "datasets" / "fashion-mnist",
-    )
+    folders = (DEBIAN, keras_home / "datasets" / "fashion-mnist")
     return next((folder for folder in folders if _is_complete(folder)), None)
 
 

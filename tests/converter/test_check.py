@@ -1,0 +1,58 @@
+import numpy as np
+
+from spikeport.converter.check import APPROXIMATE, EXACT, REFUSED, check
+from spikeport.converter.frontends import Source
+from spikeport.converter.ir import OPS, Graph, Node, StatefulOp, run
+from spikeport.converter.ir.ops import (
+    BatchNorm,
+    Conv,
+    Dense,
+    Flatten,
+    Input,
+    MaxPool,
+    Relu,
+    Softmax,
+)
+
+ONES = np.ones(2, np.float32)
+
+
+def findings(*ops):
+    nodes = [Node("x", Input((2, 4)))]
+    for place, op in enumerate(ops):
+        nodes.append(Node(f"n{place}", op, (nodes[-1].name,)))
+    graph = Graph(tuple(nodes), ("x",), (nodes[-1].name,))
+    return check(Source(graph, lambda inputs: run(graph, inputs), "test", ""))[1:]
+
+
+def pool() -> MaxPool:
+    return MaxPool((2,), (1,), (1,), ((0, 0),))
+
+
+def test_what_each_node_becomes():
+    conv = Conv(np.ones((2, 2, 1)), 0 * ONES, (1,), (1,), ((0, 0),))
+    norm = BatchNorm(0 * ONES, ONES, ONES, 0 * ONES, 0.001)
+    capped = Relu(np.full((1, 1), 6.0))
+    head = Dense(np.ones((2, 4)), 0 * ONES)
+    found = findings(pool(), conv, norm, capped, pool(), norm, Flatten(), head, Softmax(0))
+    assert [finding.status for finding in found] == [
+        EXACT, EXACT, EXACT, APPROXIMATE, APPROXIMATE, EXACT, EXACT, EXACT, EXACT,
+    ]  # fmt: skip
+    assert found[0].becomes == "max-pool of the constant input"
+    assert found[2].becomes == "weights of n1"
+    assert found[3].note.endswith("or the cap")
+    assert found[4].becomes == "max-pool of accumulated spikes"
+    assert found[8].becomes == "read-out of the potential"
+
+
+def test_softmax_inside_is_refused():
+    found = findings(Softmax(0), Relu(), Relu())
+    assert [finding.status for finding in found] == [REFUSED, APPROXIMATE, EXACT]
+    assert found[0].note == "softmax inside the network has no spiking translation"
+
+
+def test_every_analog_op_has_a_rule():
+    from spikeport.converter.check import _RULES
+
+    analog = {op for op in OPS.values() if not issubclass(op, StatefulOp)}
+    assert set(_RULES) == analog
