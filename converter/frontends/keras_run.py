@@ -1,0 +1,160 @@
+"""Running a model in Keras itself, to compare with what was read."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import ConversionError, FormatError
+from ..ir import Array, Graph
+from ..ir.interpret import check_inputs
+from .keras_config import MODEL_CLASSES, Model
+from .keras_files import ARCHIVE_SUFFIX, hash_file
+from .keras_settings import TRAINING_ONLY
+
+if TYPE_CHECKING:
+    import keras
+
+BATCH_SIZE = 100
+
+Run = Callable[[tuple[Array, ...]], tuple[Array, ...]]
+
+
+def make_run(graph: Graph, parsed: Model, name: str, load: Callable[[], keras.Model]) -> Run:
+    """Return a function that computes a model's outputs in Keras, in batches.
+
+    Args:
+        graph: Says which arrays the model takes.
+        parsed: Says under which keys.
+        name: Start of messages.
+        load: Returns the model; called once, on the first use.
+
+    Returns:
+        Function from inputs [N, ...] to outputs [N, ...], in order. It raises GraphError for
+        arrays that do not fit, FormatError where Keras cannot load or run the model.
+    """
+    loaded: list[keras.Model] = []
+
+    def run(inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        arrays = check_inputs(graph, inputs)
+        try:
+            model = loaded[0] if loaded else load()
+            loaded[:] = [model]
+            batches = [
+                _run_batch(
+                    model, parsed, tuple(each[start : start + BATCH_SIZE] for each in arrays)
+                )
+                for start in range(0, max(len(arrays[0]), 1), BATCH_SIZE)
+            ]
+        except ConversionError:
+            raise
+        except Exception as error:
+            # Keras and its backends raise all kinds for what they cannot load or compute.
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise FormatError(
+                f"{name}: Keras cannot run the model ({lines[0][:200]})",
+                hint="load it and save it again with the installed version of Keras",
+            ) from error
+        return tuple(np.concatenate(parts) for parts in zip(*batches, strict=True))
+
+    return run
+
+
+def load_file(path: Path, config: Mapping[str, Any], sha256: str) -> keras.Model:
+    """Load a file with Keras, but with the settings that were checked as its configuration.
+
+    Args:
+        path: The file.
+        config: Its configuration; every layer in it has a translation.
+        sha256: Of the file when the configuration was read.
+
+    Raises:
+        FormatError: The file is another one now.
+    """
+    with path.open("rb") as handle:
+        if hash_file(handle) != sha256:
+            raise FormatError(
+                f"{path}: has changed since it was read, expected the same file",
+                hint="read it again",
+            )
+    quieten()
+    import keras
+
+    cleaned = json.dumps(_clean(config))
+    is_archive = path.suffix.lower() == ARCHIVE_SUFFIX
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        copy = Path(folder) / f"model{ARCHIVE_SUFFIX if is_archive else '.h5'}"
+        (_copy_archive if is_archive else _copy_legacy)(path, copy, cleaned)
+        # Keras warns of habits that change no result, such as inputs named unlike their keys.
+        warnings.simplefilter("ignore")
+        return keras.models.load_model(copy, compile=False, safe_mode=True)
+
+
+def _copy_archive(path: Path, copy: Path, config: str) -> None:
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(copy, "w") as new:
+        new.writestr("config.json", config)
+        for name in ("metadata.json", "model.weights.h5"):
+            with old.open(name) as source, new.open(name, "w", force_zip64=True) as target:
+                shutil.copyfileobj(source, target)
+
+
+def _copy_legacy(path: Path, copy: Path, config: str) -> None:
+    import h5py
+
+    shutil.copyfile(path, copy)
+    with h5py.File(copy, "r+") as file:
+        file.attrs["model_config"] = config
+
+
+def quieten() -> None:
+    """Keep TensorFlow from reporting its start; a level that the user set stays."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def _clean(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a serialized layer or model with nothing left that Keras would build but layers.
+
+    Initializers and the like may be classes of anyone; at inference they do nothing.
+    """
+    is_model = entry["class_name"] in MODEL_CLASSES
+    settings = {
+        key: value
+        for key, value in entry["config"].items()
+        if is_model or not (key.endswith(TRAINING_ONLY) or _is_object(value))
+    }
+    if is_model:
+        settings["layers"] = [_clean(layer) for layer in settings["layers"]]
+        settings.pop("dtype", None)
+    elif "dtype" in settings or "dtype" in entry["config"]:
+        settings["dtype"] = "float32"
+    if entry["class_name"] == "DepthwiseConv2D":
+        settings.pop("groups", None)  # written by Keras 2, unknown to Keras 3; it is 1
+    kept = ("module", "class_name", "name", "inbound_nodes", "shared_object_id")
+    cleaned = {key: entry[key] for key in kept if key in entry}
+    shape = entry.get("build_config")
+    if isinstance(shape, dict) and isinstance(shape.get("input_shape"), list):
+        cleaned["build_config"] = {"input_shape": shape["input_shape"]}
+    return {**cleaned, "registered_name": None, "config": settings}
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict) and value.get("class_name") != "__numpy__"
+
+
+def _run_batch(model: keras.Model, parsed: Model, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+    import keras
+
+    fed: Any = arrays[0] if len(arrays) == 1 else list(arrays)
+    if parsed.input_keys is not None:
+        fed = dict(zip(parsed.input_keys, arrays, strict=True))
+    outputs = keras.tree.flatten(model(fed, training=False))
+    return tuple(np.asarray(keras.ops.convert_to_numpy(output), np.float32) for output in outputs)
