@@ -1,0 +1,275 @@
+"""Every command as a user types it, and every mistake as a user makes it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from spikeport.cli import main
+
+ROOT = Path(__file__).parents[1]
+TRAIN, TEST = ("fashion-mnist:train", "fashion-mnist:test")
+
+
+def spikeport(*arguments: object, expect: int = 0) -> str:
+    """Run a command in this process; return its standard output, then its standard error."""
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == expect, result.output
+    return result.stdout + result.stderr
+
+
+def fails(*arguments: object) -> str:
+    """Run a command that must fail with one message and a hint, without a traceback."""
+    output = spikeport(*arguments, expect=1)
+    lines = output.splitlines()
+    assert lines[0].startswith("Error: ")
+    assert lines[-1].startswith("Hint: ")
+    assert "Traceback" not in output
+    return output
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with mlp.snn, converted from ONNX, which needs no TensorFlow."""
+    folder = tmp_path_factory.mktemp("cli")
+    spikeport("convert", "mlp.onnx", "--calibration", TRAIN, "--shipped", "--calibration-samples",
+              200, "--n-steps", 8, "-o", folder / "mlp.snn")  # fmt: skip
+    return folder
+
+
+def walk(command: click.Command, path: tuple[str, ...] = ()):
+    yield path, command
+    if isinstance(command, click.Group):
+        for name, child in command.commands.items():
+            yield from walk(child, (*path, name))
+
+
+@pytest.mark.parametrize(("path", "command"), list(walk(main)), ids=lambda x: " ".join(x) if
+                         isinstance(x, tuple) else "")  # fmt: skip
+def test_every_command_has_help_with_an_example(path, command):
+    output = spikeport(*path, "--help")
+    assert "Example:" in output
+    assert f"spikeport {' '.join(path)}".strip() in output
+
+
+def test_help_of_convert_names_every_recipe():
+    from spikeport.converter.recipes import DEFAULT_RECIPE, RECIPES
+
+    output = spikeport("convert", "--help")
+    for name in RECIPES:
+        assert f"\n    {name} " in output
+    assert f"[default: {DEFAULT_RECIPE}]" in output
+
+
+def test_defaults_of_the_options_are_those_of_the_tables():
+    from spikeport.converter.convert import DEFAULT_N_STEPS
+    from spikeport.runtime.engines import DEFAULT_ENGINE
+
+    defaults = {
+        name: {option.name: option.default for option in main.commands[name].params}
+        for name in ("convert", "evaluate")
+    }
+    assert defaults["convert"]["n_steps"] == DEFAULT_N_STEPS
+    assert defaults["evaluate"]["engine"] == DEFAULT_ENGINE
+
+
+def test_check_prints_what_every_node_becomes():
+    output = spikeport("check", "mlp.onnx")
+    assert "integrate-and-fire neurons" in output
+    assert "mlp.onnx: can be converted" in output
+    result = json.loads(spikeport("check", "mlp.onnx", "--json"))
+    assert result["convertible"]
+    assert {"node", "op", "becomes", "status", "note"} == set(result["nodes"][0])
+
+
+def test_convert_says_what_it_did(folder):
+    output = spikeport("convert", "mlp.onnx", "--calibration", TRAIN, "--shipped", "-o",
+                       folder / "other.snn", "--recipe", "classic", "--set",
+                       "normalize_weights.percentile=99.5",
+                       "--calibration-samples", 50)  # fmt: skip
+    assert "Fashion-MNIST train split, shipped subset of 500 images, the first 50" in output
+    assert "normalize_weights" in output
+    shown = spikeport("inspect", folder / "other.snn")
+    assert '"percentile": 99.5' in shown
+    assert "recipe: classic" in shown
+
+
+def test_evaluate_prints_a_table_and_writes_json(folder):
+    output = spikeport("evaluate", folder / "mlp.snn", "--data", TEST, "--shipped", "--limit", 50,
+                       "--ann", "mlp.onnx", "--json", folder / "a.json")  # fmt: skip
+    assert "shipped subset of 1000 images, the first 50: 50 samples" in output
+    assert "same decision as the ANN" in output
+    result = json.loads((folder / "a.json").read_text())
+    assert result["n_steps"] == len(result["accuracy"]) == len(result["agreement"]) == 8
+    assert result["accuracy"][-1] > 0.7
+    assert result["agreement"][-1] > 0.8
+    assert result["ann_accuracy"] > 0.8
+    assert result["seed"] is None
+    printed = json.loads(spikeport("evaluate", folder / "mlp.snn", "--data", TEST, "--shipped",
+                                   "--limit", 50, "--n-steps", 4, "--json", "-"))  # fmt: skip
+    assert printed["accuracy"] == result["accuracy"][:4]
+    assert printed["agreement"] is None
+    assert printed["graph"] == result["graph"]
+
+
+def test_evaluate_warns_about_inputs_of_another_scale(folder):
+    output = spikeport("evaluate", folder / "mlp.snn", "--data", TEST, "--shipped", "--limit", 10,
+                       "--input-scale", 255)  # fmt: skip
+    assert "Warning: input" in output
+    assert "far outside the calibration range 0..1" in output
+
+
+def test_inspect_shows_the_source_network():
+    output = spikeport("inspect", "mlp.onnx")
+    assert "(Dense)" in output
+    assert "parameters: 235,146" in output
+
+
+def test_models_list_and_show():
+    output = spikeport("models", "list")
+    for name in ("mlp", "lenet", "vgg", "resnet"):
+        assert name in output
+    assert '"seed": 1' in spikeport("models", "show", "mlp")
+
+
+def test_cli_py_does_the_same():
+    run = subprocess.run([sys.executable, ROOT / "cli.py", "models", "list"], capture_output=True,
+                         text=True, check=True)  # fmt: skip
+    assert run.stdout == spikeport("models", "list")
+
+
+def test_unknown_models():
+    assert "no such file" in fails("check", "lenett")
+    assert "did you mean lenet?" in fails("models", "show", "lenett")
+    assert "did you mean lenet?" in fails("models", "train", "lenett")
+
+
+def convert_mlp(folder, *more: object):
+    return ("convert", "mlp.onnx", "--calibration", TRAIN, "--shipped", "-o", folder / "new.snn",
+            *more)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--recipe", "rat"), "recipe 'rat': does not exist"),
+        (("--set", "normalize.percentile=3"), "pass 'normalize': does not exist"),
+        (("--set", "normalize_weights.percent=3"), "option of normalize_weights 'percent'"),
+        (("--set", "normalize_weights.percentile=101"), "expected 0 < percentile <= 100"),
+        (("--n-steps", 0), "n_steps 0, expected at least 1"),
+        (("--calibration-samples", 0), "limit 0, expected at least 1"),
+        (("--calibration", "nowhere"), "nowhere: no such data"),
+        (("--input-scale", 0), "never active|holds NaN"),
+        (("-o", "missing/folder/a.snn"), "missing/folder"),
+        (("-o", "a.onnx"), r"\.snn"),
+    ],
+)
+def test_convert_refuses(folder, more, message):
+    import re
+
+    output = fails(*convert_mlp(folder, *more))
+    assert re.search(message, output), output
+    assert not (folder / "new.snn").exists()
+
+
+def test_convert_refuses_files_that_are_no_networks(folder):
+    (folder / "text.onnx").write_text("hello")
+    (folder / "text.keras").write_text("hello")
+    (folder / "net.pt").write_text("hello")
+    real = (ROOT / "models" / "weights" / "mlp.onnx").read_bytes()
+    (folder / "cut.onnx").write_bytes(real[: len(real) // 2])
+    for name in ("text.onnx", "text.keras", "net.pt", "cut.onnx", "missing.h5"):
+        arguments = list(convert_mlp(folder))
+        arguments[1] = folder / name
+        assert name in fails(*arguments)
+    assert not (folder / "new.snn").exists()
+
+
+def test_disk_full_leaves_nothing_behind(folder, monkeypatch):
+    def fail(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    assert "No space left on device" in fails(*convert_mlp(folder, "--calibration-samples", 20))
+    assert not list(folder.glob("*new*"))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--n-steps", 0), "n_steps 0, expected an integer of at least 1"),
+        (("--batch-size", 0), "batch_size 0, expected at least 1"),
+        (("--limit", 0), "limit 0, expected at least 1"),
+        (("--engine", "referenc"), "did you mean reference?"),
+        (("--ann", "lenet.onnx"), "is not that of the network"),
+        (("--data", "fashion-mnist:tset"), "no such split"),
+        (("--json", "missing/a.json"), "missing"),
+    ],
+)
+def test_evaluate_refuses(folder, more, message):
+    arguments = ("evaluate", folder / "mlp.snn", "--data", TEST, "--shipped", "--limit", 5, *more)
+    assert message in fails(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.zeros((3, 27, 28, 1))}, r"x has shape \(3, 27, 28, 1\), expected \(N, "),
+        ({"x": np.full((3, 28, 28, 1), np.nan)}, "3 samples of x hold NaN or infinity"),
+        ({"x": np.zeros((3, 28, 28, 1), complex)}, "x has dtype complex128, expected numbers"),
+        ({"x": np.zeros((3, 28, 28, 1)), "y": [0, 1]}, r"y has shape \(2,\)"),
+        ({"x": np.zeros((3, 28, 28, 1)), "y": [0, 1, 10]}, r"labels: lie in 0..10, expected 0..9"),
+        ({"x": np.zeros((0, 28, 28, 1))}, "x has no samples"),
+    ],
+)
+def test_evaluate_refuses_data(folder, tmp_path, arrays, message):
+    import re
+
+    np.savez(tmp_path / "a.npz", **arrays)
+    output = fails("evaluate", folder / "mlp.snn", "--data", tmp_path / "a.npz")
+    assert re.search(message, output), output
+
+
+def test_evaluate_refuses_what_is_no_snn(folder):
+    assert "no such file" in fails("evaluate", folder / "missing.snn", "--data", TEST)
+    content = (folder / "mlp.snn").read_bytes()
+    (folder / "cut.snn").write_bytes(content[:-10])
+    assert "cut.snn" in fails("evaluate", folder / "cut.snn", "--data", TEST)
+
+
+def test_usage_errors_have_exit_code_2():
+    assert "Missing option '--calibration'" in spikeport("convert", "mlp", expect=2)
+    assert "No such command" in spikeport("konvert", expect=2)
+
+
+def test_debug_shows_the_traceback():
+    from spikeport.converter.errors import FormatError
+
+    with pytest.raises(FormatError):
+        spikeport("--debug", "check", "missing.keras", expect=1)
+
+
+def test_interrupt_stops_within_a_second(folder):
+    """Ctrl-C in the middle of a simulation: one line, exit code 130, nothing written."""
+    command = [sys.executable, ROOT / "cli.py", "evaluate", folder / "mlp.snn", "--data", TEST,
+               "--shipped", "--n-steps", "20000", "--json", folder / "late.json"]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    time.sleep(4)
+    assert process.poll() is None
+    started = time.perf_counter()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert time.perf_counter() - started < 1.5  # the second that is promised, and the clock's noise
+    assert process.returncode == 130
+    assert errors == "Interrupted.\n"
+    assert not (folder / "late.json").exists()
