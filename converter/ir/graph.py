@@ -132,7 +132,8 @@ def _infer(node: Node, types: Mapping[str, TensorType]) -> TensorType:
             raise GraphError(f"{node}: operand {operand!r} is not the result of an earlier node")
     expected = node.op.n_inputs
     if (expected is None and not node.inputs) or expected not in {None, len(node.inputs)}:
-        raise GraphError(f"{node}: has {len(node.inputs)} operands, expected {expected or '>= 1'}")
+        wanted = ">= 1" if expected is None else expected
+        raise GraphError(f"{node}: has {len(node.inputs)} operands, expected {wanted}")
     try:
         type_ = node.op.infer(*(types[operand] for operand in node.inputs))
         if node.unit is not None:

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from ..errors import GraphError
 from .ops import OPS, MaxPool, Op, Scale
 from .types import Array, TensorType
 
@@ -62,7 +63,10 @@ class IntegrateFire(StatefulOp):
 
     def infer(self, *types: TensorType) -> TensorType:
         Scale(self.threshold, self.initial_potential).infer(*types)
-        _expect_positive(self.threshold)
+        if not (self.threshold > 0).all():
+            raise GraphError("threshold is not positive")
+        if not isinstance(self.reset, Reset):  # plain text would compare as the other reset
+            raise GraphError(f"reset is {self.reset!r}, expected a member of Reset")
         return TensorType(types[0].shape, spiking=True)
 
     def start(self, shape: tuple[int, ...]) -> Array:
@@ -100,13 +104,6 @@ class SpikingMaxPool(StatefulOp, MaxPool):
         before = self.apply(state)
         state += current
         return self.apply(state) - before, state
-
-
-def _expect_positive(threshold: Array) -> None:
-    from ..errors import GraphError
-
-    if not (threshold > 0).all():
-        raise GraphError("threshold is not positive")
 
 
 OPS.update({op.__name__: op for op in (IntegrateFire, SpikingMaxPool)})

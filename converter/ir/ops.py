@@ -147,8 +147,9 @@ class Conv(Op):
         window = windows.Window(self.weight.shape[2:], self.strides, self.dilation, self.padding)
         sizes = window.output_sizes(x.shape[2:])
         patches = window.patches(x, fill=0.0)  # [N, C_in, K..., out...]
-        columns = patches.reshape(len(x), self.groups, -1, math.prod(sizes))
-        weight = self.weight.reshape(self.groups, -1, columns.shape[2])
+        n_products = self.weight[0].size
+        columns = patches.reshape(len(x), self.groups, n_products, math.prod(sizes))
+        weight = self.weight.reshape(self.groups, -1, n_products)
         result = np.matmul(weight, columns).reshape(len(x), len(self.weight), *sizes)
         return np.asarray(result + _per_channel(self.bias, len(sizes)), np.float32)
 
@@ -169,13 +170,17 @@ class BatchNorm(Op):
     epsilon: float
 
     def infer(self, *types: TensorType) -> TensorType:
-        n_channels = types[0].shape[0] if types[0].shape else 0
+        _expect(bool(types[0].shape), "operand is a scalar, expected [C, ...]")
+        n_channels = types[0].shape[0]
         for name in ("mean", "variance", "scale", "shift"):
             shape = getattr(self, name).shape
             _expect(shape == (n_channels,), f"{name} has shape {shape}, expected ({n_channels},)")
         _expect(
-            bool((self.variance + self.epsilon > 0).all()), "variance + epsilon is not positive"
+            bool((self.variance.astype(np.float64) + self.epsilon > 0).all()),
+            "variance + epsilon is not positive",
         )
+        with np.errstate(over="ignore"):
+            self.as_scale(len(types[0].shape))  # refuses a quotient that overflows float32
         return TensorType(types[0].shape)
 
     def apply(self, *arrays: Array) -> Array:
@@ -320,7 +325,8 @@ class GlobalAveragePool(Op):
 
     def apply(self, *arrays: Array) -> Array:
         x = arrays[0]
-        return np.asarray(x.reshape(*x.shape[:2], -1).mean(axis=2, dtype=np.float32), np.float32)
+        pixels = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
+        return np.asarray(pixels.mean(axis=2, dtype=np.float32), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -331,7 +337,7 @@ class Flatten(Op):
         return TensorType((types[0].size,), types[0].spiking)
 
     def apply(self, *arrays: Array) -> Array:
-        return arrays[0].reshape(len(arrays[0]), -1)
+        return arrays[0].reshape(len(arrays[0]), math.prod(arrays[0].shape[1:]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -424,20 +430,22 @@ class Concatenate(Op):
     n_inputs: ClassVar[int | None] = None
 
     def infer(self, *types: TensorType) -> TensorType:
-        shapes = [list(type_.shape) for type_ in types]
+        first, axis = types[0].shape, self.axis
         _expect(
-            0 <= self.axis < len(shapes[0]),
-            f"axis {self.axis} does not exist in an operand of shape {types[0].shape}",
+            0 <= axis < len(first),
+            f"axis {axis} does not exist in an operand of shape {first}",
         )
-        total = sum(shape[self.axis] for shape in shapes if self.axis < len(shape))
-        for shape in shapes:
-            shape[self.axis : self.axis + 1] = [total]
+        for type_ in types:
+            shape = type_.shape
             _expect(
-                shape == shapes[0],
-                f"operands have shapes {[type_.shape for type_ in types]}, "
-                f"expected the same sizes but for axis {self.axis}",
+                len(shape) == len(first)
+                and (*shape[:axis], *shape[axis + 1 :]) == (*first[:axis], *first[axis + 1 :]),
+                f"operands have shapes {first} and {shape}, "
+                f"expected the same sizes but for axis {axis}",
             )
-        return TensorType(tuple(shapes[0]), all(type_.spiking for type_ in types))
+        total = sum(type_.shape[axis] for type_ in types)
+        shape = (*first[:axis], total, *first[axis + 1 :])
+        return TensorType(shape, all(type_.spiking for type_ in types))
 
     def apply(self, *arrays: Array) -> Array:
         return np.concatenate(arrays, axis=self.axis + 1)
@@ -484,6 +492,12 @@ def _pooled(window: windows.Window, shape: tuple[int, ...]) -> tuple[int, ...]:
     ):
         extent = (size - 1) * step + 1
         _expect(max(before, after) < extent, f"padding {window.padding} makes empty windows")
+    for pair, dilation, n in zip(window.padding, window.dilation, shape[1:], strict=True):
+        # Entries further apart than the operand is long may all lie on padding.
+        _expect(
+            not any(pair) or dilation <= n,
+            f"dilation {window.dilation} with padding {window.padding} makes empty windows",
+        )
     return (shape[0], *window.output_sizes(shape[1:]))
 
 

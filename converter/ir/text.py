@@ -20,8 +20,8 @@ def format_graph(graph: Graph) -> str:
     lines = [
         "  ".join((
             *(cell.ljust(width) for cell, width in zip(row, widths, strict=False)),
-            f"<- {row[3]}",
-        )).rstrip(" <-")
+            f"<- {row[3]}" if row[3] else "",
+        )).rstrip()
         for row in rows
     ]
     return "\n".join((*lines, f"outputs: {', '.join(graph.outputs)}"))

@@ -16,6 +16,9 @@ Array = npt.NDArray[np.float32]
 MAX_ELEMENTS = 2**31
 """Elements of one sample of one tensor; more is a damaged or hostile file."""
 
+MAX_AXES = 16
+"""Of one sample; numpy has 64, and the products of more sizes than that take long to multiply."""
+
 
 @dataclass(frozen=True)
 class TensorType:
@@ -30,6 +33,8 @@ class TensorType:
     spiking: bool = False
 
     def __post_init__(self) -> None:
+        if len(self.shape) > MAX_AXES:
+            raise GraphError(f"shape: has {len(self.shape)} axes, expected at most {MAX_AXES}")
         if not all(isinstance(size, int) and size > 0 for size in self.shape):
             raise GraphError(f"shape {self.shape}: has a size that is not a positive integer")
         if self.size > MAX_ELEMENTS:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import GraphError
-from .types import Array
+from .types import Array, TensorType
 
 MAX_KERNEL = 4096
+MAX_STEP = 2**20
+"""Of strides and dilation: far above any network's, and offsets in bytes stay below 2^63."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,19 @@ class Window:
 
     def __post_init__(self) -> None:
         n_axes = len(self.kernel)
+        if not n_axes:
+            raise GraphError("kernel (): has no axes, expected at least one")
         for name in ("strides", "dilation", "padding"):
             value = getattr(self, name)
             if len(value) != n_axes:
                 raise GraphError(f"{name} {value}: has {len(value)} entries, expected {n_axes}")
         if not all(1 <= size <= MAX_KERNEL for size in self.kernel):
             raise GraphError(f"kernel {self.kernel}: expected sizes from 1 to {MAX_KERNEL}")
-        if min(self.strides) < 1 or min(self.dilation) < 1:
-            raise GraphError(f"strides {self.strides}, dilation {self.dilation}: expected >= 1")
+        if not all(1 <= step <= MAX_STEP for step in (*self.strides, *self.dilation)):
+            raise GraphError(
+                f"strides {self.strides}, dilation {self.dilation}: "
+                f"expected steps from 1 to {MAX_STEP}"
+            )
         if any(len(pair) != 2 or min(pair) < 0 for pair in self.padding):
             raise GraphError(f"padding {self.padding}: expected pairs of sizes >= 0")
 
@@ -45,8 +52,10 @@ class Window:
         """Return how many windows fit, per axis.
 
         Raises:
-            GraphError: No window fits.
+            GraphError: No window fits, or the padding makes the operand too large.
         """
+        # A file may pad by 2^40 and stride over it: few windows, but the padded operand is built.
+        TensorType(tuple(size + sum(pair) for size, pair in zip(sizes, self.padding, strict=True)))
         result = tuple(
             (size + sum(pair) - (kernel - 1) * dilation - 1) // stride + 1
             for size, kernel, stride, dilation, pair in zip(
