@@ -1,0 +1,98 @@
+"""The graph while it is being built from ONNX nodes: values and names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..ir import Node, Op, TensorType
+from ..ir.ops import (
+    Add,
+    AveragePool,
+    Concatenate,
+    Flatten,
+    GlobalAveragePool,
+    Identity,
+    MaxPool,
+    Pad,
+    Relu,
+    Reshape,
+    Sigmoid,
+    Softmax,
+    Transpose,
+)
+from .onnx_folding import Constant
+from .onnx_structure import OnnxNode
+
+MAX_NAME_LENGTH = 200
+
+_NON_NEGATIVE = (Relu, Sigmoid, Softmax)
+_KEEPS_SIGN = (
+    Add, AveragePool, Concatenate, Flatten, GlobalAveragePool, Identity, MaxPool, Pad, Reshape,
+    Transpose,
+)  # fmt: skip
+
+
+class UnsupportedNodeError(Exception):
+    """A node has no translation for its attributes or operands; the text says why."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A value that depends on the input, as a node of the graph.
+
+    Attributes:
+        node: Name of the node.
+        shape: Of one sample.
+        has_rows: In the file the first axis of the sample is merged with the batch: [N P, ...]
+            where the graph has [N, P, ...].
+    """
+
+    node: str
+    shape: tuple[int, ...]
+    has_rows: bool = False
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape in the file, without the first axis."""
+        return self.shape[1:] if self.has_rows else self.shape
+
+
+Value = Tensor | Constant | None
+"""None stands for what has no translation, or for what follows on it."""
+
+
+@dataclass
+class Draft:
+    """A graph that is being built.
+
+    Attributes:
+        values: What the tensors of the file are, by name.
+        consumers: The nodes that take a tensor, by its name; an output of the file counts as None.
+        static_batch: The batch size that the file is made for; None for any.
+    """
+
+    values: dict[str, Value]
+    consumers: Mapping[str, list[OnnxNode | None]]
+    static_batch: int | None = None
+    nodes: list[Node] = field(default_factory=list)
+    types: dict[str, TensorType] = field(default_factory=dict)
+    non_negative: set[str] = field(default_factory=set)
+
+    def add(self, name: str, op: Op, operands: tuple[str, ...], source: str) -> Tensor:
+        """Append a node, called `name` or the first free name like it."""
+        name = self._fresh_name(name)
+        self.types[name] = op.infer(*(self.types[operand] for operand in operands))
+        self.nodes.append(Node(name, op, operands, source))
+        keeps_sign = isinstance(op, _KEEPS_SIGN) and self.non_negative.issuperset(operands)
+        if keeps_sign or isinstance(op, _NON_NEGATIVE):
+            self.non_negative.add(name)
+        return Tensor(name, self.types[name].shape)
+
+    def _fresh_name(self, wanted: str) -> str:
+        readable = "".join(char if char.isprintable() and char != " " else "_" for char in wanted)
+        wanted = readable[:MAX_NAME_LENGTH] or "node"
+        name, number = wanted, 2
+        while name in self.types:
+            name, number = f"{wanted}_{number}", number + 1
+        return name

@@ -1,0 +1,86 @@
+"""Running an ONNX network in onnxruntime, for comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import ConversionError
+from ..ir import Array, Graph
+from ..ir.interpret import check_inputs
+from .onnx_files import OnnxModel
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+BATCH_SIZE = 100
+"""Samples at a time, where the file does not fix their number."""
+
+
+def make_run(
+    graph: Graph, model: OnnxModel, where: str
+) -> Callable[[tuple[Array, ...]], tuple[Array, ...]]:
+    """Return the function that computes the outputs [N, ...] in onnxruntime.
+
+    The network is loaded at the first call. A file with a fixed batch size gets batches of that
+    size, the last one filled up with copies of a sample.
+    """
+    names = tuple(declared.name for declared in model.inputs)
+    fixed = next((shape[0] for each in model.inputs if (shape := each.shape) and shape[0]), None)
+    open_session = cache(partial(_open_session, model.content, where))
+    return partial(_run, graph, names, model.outputs, fixed, where, open_session)
+
+
+def _run(
+    graph: Graph,
+    names: tuple[str, ...],
+    outputs: tuple[str, ...],
+    fixed: int | None,
+    where: str,
+    open_session: Callable[[], onnxruntime.InferenceSession],
+    inputs: tuple[Array, ...],
+) -> tuple[Array, ...]:
+    arrays = check_inputs(graph, inputs)
+    n_samples = len(arrays[0])
+    size = fixed or BATCH_SIZE
+    if not n_samples:
+        return tuple(np.zeros((0, *graph.types[name].shape), np.float32) for name in graph.outputs)
+    session = open_session()
+    batches = []
+    for start in range(0, n_samples, size):
+        places = np.arange(start, start + size if fixed else min(start + size, n_samples))
+        feeds = {
+            name: array[np.minimum(places, n_samples - 1)]
+            for name, array in zip(names, arrays, strict=True)
+        }
+        try:
+            batches.append(session.run(list(outputs), feeds))
+        except Exception as error:
+            raise _runtime_error(where, error) from error
+    return tuple(
+        np.asarray(np.concatenate(results)[:n_samples], np.float32)
+        for results in zip(*batches, strict=True)
+    )
+
+
+def _open_session(content: bytes, where: str) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
+    options: Any = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        # The exceptions of onnxruntime share no narrower class.
+        raise _runtime_error(where, error) from error
+
+
+def _runtime_error(where: str, error: Exception) -> ConversionError:
+    detail = " ".join(str(error).split())[:300]
+    return ConversionError(
+        f"{where}: onnxruntime cannot run the network ({detail}), expected it to",
+        hint="upgrade onnxruntime, or export the network with an older opset",
+    )

@@ -1,0 +1,241 @@
+"""Which ONNX node comes when: from a checked file to nodes of the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..errors import FormatError, GraphError, UnsupportedOpError
+from ..ir.ops import Identity, Input
+from .onnx_draft import Draft, Tensor, UnsupportedNodeError, Value
+from .onnx_files import OnnxModel
+from .onnx_folding import BATCH_SIZES, FOLDABLE, SLACK_ELEMENTS, Constant, Folder
+from .onnx_site import Site
+from .onnx_structure import OnnxInput, OnnxNode
+from .onnx_tensors import DAMAGED, Numbers, decode, type_name
+
+Emit = Callable[[Site], Tensor]
+"""Appends the nodes of one ONNX node and returns its result."""
+
+ELEMENTWISE = frozenset((
+    "Abs", "Acos", "Asin", "Atan", "Ceil", "Celu", "Clip", "Cos", "Elu", "Erf", "Exp", "Floor",
+    "Gelu", "HardSigmoid", "HardSwish", "InstanceNormalization", "LRN", "LayerNormalization",
+    "LeakyRelu", "Log", "LogSoftmax", "LpNormalization", "MeanVarianceNormalization", "Mish",
+    "Neg", "PRelu", "Reciprocal", "Round", "Selu", "Shrink", "Sign", "Sin", "Softplus", "Softsign",
+    "Sqrt", "Swish", "Tanh", "ThresholdedRelu",
+))  # fmt: skip
+"""Op types that keep the shape of their first operand: where one of them is refused, what follows
+is looked at all the same, for all reasons at once."""
+
+
+REASONS = {
+    "If": "runs a network of its own",
+    "Loop": "runs a network of its own",
+    "Scan": "runs a network of its own",
+    "GRU": "keeps a state from step to step",
+    "LSTM": "keeps a state from step to step",
+    "RNN": "keeps a state from step to step",
+    "StatefulPartitionedCall": "is what Keras' exporter writes for a layer that it does not know, "
+    "such as a grouped Conv2D; read the .keras file instead",
+}
+"""Why an op type has no translation, where there is more to say."""
+
+
+@dataclass
+class Translation:
+    """The translation of one file.
+
+    Attributes:
+        model: The file.
+        operators: Translations by op type.
+        reasons: Why nodes have no translation, one line each.
+    """
+
+    model: OnnxModel
+    operators: Mapping[str, Emit]
+    reasons: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        consumers: dict[str, list[OnnxNode | None]] = {}
+        for node in self.model.nodes:
+            for name in filter(None, node.inputs):
+                consumers.setdefault(name, []).append(node)
+        for name in self.model.outputs:
+            consumers.setdefault(name, []).append(None)
+        self.draft = Draft({}, consumers, self._find_batch())
+        self.folder = Folder(self.model.opset, SLACK_ELEMENTS + len(self.model.content))
+
+    def translate(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Append the nodes of the whole network; return the names of its inputs and outputs.
+
+        Raises:
+            FormatError: Nodes do not fit one another or their weights.
+        """
+        inputs = tuple(self._add_input(declared) for declared in self.model.inputs)
+        self._decode_initializers()
+        for node in self.model.nodes:
+            self._fold(node)
+        for node in self.model.nodes:
+            if not all(name in self.draft.values for name in filter(None, node.outputs)):
+                self._translate_node(node)
+        outputs = tuple(self._output(name) for name in self.model.outputs)
+        return inputs, outputs
+
+    def _find_batch(self) -> int | None:
+        sizes = {declared.shape[0] for declared in self.model.inputs if declared.shape} - {None}
+        if len(sizes) > 1:
+            self._refuse("inputs", f"have the batch sizes {sorted(map(str, sizes))}, expected one")
+        return next(iter(sizes), None)
+
+    def _add_input(self, declared: OnnxInput) -> str:
+        try:
+            shape = _sample_shape(declared)
+        except UnsupportedNodeError as error:
+            self._refuse(f"{declared.name} (input)", error)
+            self.draft.values[declared.name] = None
+            return declared.name
+        try:
+            tensor = self.draft.add(declared.name, Input(shape), (), declared.name)
+        except GraphError as error:
+            raise FormatError(f"{declared.name} (input): {error}", hint=DAMAGED) from error
+        self.draft.values[declared.name] = tensor
+        return tensor.node
+
+    def _output(self, name: str) -> str:
+        value = self.draft.values[name]
+        if isinstance(value, Constant):
+            self._refuse(f"{name} (output)", "does not depend on the input, expected it to")
+        elif value is not None and value.has_rows:
+            self._refuse(f"{name} (output)", "mixes the batch with other axes, expected it alone")
+        return value.node if isinstance(value, Tensor) else name
+
+    def _refuse(self, where: str, reason: object) -> None:
+        self.reasons.append(f"{where}: {reason}")
+
+    def _decode_initializers(self) -> None:
+        for name, tensor in self.model.initializers.items():
+            if name in self.draft.consumers:
+                try:
+                    self.draft.values[name] = Constant((decode(tensor),))
+                except UnsupportedOpError as error:
+                    self.reasons.append(str(error))
+                    self.draft.values[name] = None
+
+    def _fold(self, node: OnnxNode) -> bool:
+        """Evaluate a node if all that it takes is constant; return whether it was."""
+        names = [name for name in node.inputs if name]
+        operands = [self.draft.values.get(name) for name in names]
+        constants = [each for each in operands if isinstance(each, Constant)]
+        is_foldable = node.op_type == "Constant" or (node.op_type in FOLDABLE and names)
+        is_constant = len(constants) == len(names)
+        if not (is_foldable and is_constant) or node.op_type in self.model.functions:
+            return False
+        try:
+            if node.op_type == "Constant":
+                results: tuple[Constant, ...] = (Constant((_constant(Site(self.draft, node, 0)),)),)
+            else:
+                by_name = dict(zip(names, constants, strict=True))
+                results = self.folder.fold(node, tuple(map(by_name.get, node.inputs)))
+        except UnsupportedNodeError as error:
+            self._refuse(str(node), error)
+            self.draft.values[node.outputs[0]] = None
+            return True
+        except GraphError as error:
+            raise FormatError(f"{node}: {error}", hint=DAMAGED) from error
+        self.draft.values.update(zip(node.outputs, results, strict=True))
+        return True
+
+    def _translate_node(self, node: OnnxNode) -> None:
+        for name in filter(None, node.outputs):
+            self.draft.values.setdefault(name, None)
+        if node.op_type in self.model.functions:
+            self._refuse(str(node), "is a function of the file, expected an operator of ONNX")
+            return
+        operands = [self.draft.values[name] for name in node.inputs if name]
+        if self._fold(node):
+            return
+        if node.op_type in {"Shape", "Size"} and operands:
+            if isinstance(operands[0], Tensor):
+                self._measure(node, operands[0])
+        elif node.op_type in self.operators:
+            if None not in operands:
+                self._emit(node, operands)
+        elif node.op_type not in FOLDABLE:
+            self._refuse(str(node), "has no translation, expected one of the operators in the hint")
+            self._pass_through(node, operands)
+        elif None not in operands:
+            self._refuse(
+                str(node), "takes a value that depends on the input, expected only constants"
+            )
+            self._pass_through(node, operands)
+
+    def _emit(self, node: OnnxNode, operands: list[Value]) -> None:
+        try:
+            site = Site(self.draft, node, self.model.opset)
+            # What overflows is refused as a parameter that is not finite.
+            with np.errstate(over="ignore", invalid="ignore"):
+                result = self.operators[node.op_type](site)
+            site.check_finished()
+            self.draft.values[site.result] = result
+        except UnsupportedNodeError as error:
+            self._refuse(str(node), error)
+            self._pass_through(node, operands)
+        except GraphError as error:
+            raise FormatError(f"{node}: {error}", hint=error.hint or DAMAGED) from error
+
+    def _pass_through(self, node: OnnxNode, operands: list[Value]) -> None:
+        if node.op_type in ELEMENTWISE and operands and isinstance(operands[0], Tensor):
+            name = (operands[0].node,)
+            self.draft.values[node.outputs[0]] = self.draft.add(node.name, Identity(), name, "")
+
+    def _measure(self, node: OnnxNode, tensor: Tensor) -> None:
+        """Give the shape of a tensor as a constant that depends on the batch size."""
+        n_rows = tensor.shape[0] if tensor.has_rows else 1
+        shapes = [np.array([n * n_rows, *tensor.row_shape], np.int64) for n in BATCH_SIZES]
+        try:
+            site = Site(self.draft, node, self.model.opset)
+            site.operand(0)
+            start, end = site.integer("start", 0), site.integer("end", len(shapes[0]))
+            site.check_finished()
+        except UnsupportedNodeError as error:
+            self._refuse(str(node), error)
+            return
+        except GraphError as error:
+            raise FormatError(f"{node}: {error}", hint=DAMAGED) from error
+        values: tuple[Numbers, ...] = tuple(shape[start:end] for shape in shapes)
+        if node.op_type == "Size":
+            values = tuple(np.array(shape.prod()) for shape in shapes)
+        self.draft.values[node.outputs[0]] = Constant(values)
+
+
+def _sample_shape(declared: OnnxInput) -> tuple[int, ...]:
+    if declared.data_type != 1:
+        what = type_name(declared.data_type) if declared.data_type else "no tensor"
+        raise UnsupportedNodeError(f"holds {what}, expected float32")
+    if not declared.shape:
+        raise UnsupportedNodeError("has no shape or no axes, expected the batch and fixed sizes")
+    sizes = tuple(size for size in declared.shape[1:] if size is not None)
+    if len(sizes) < len(declared.shape) - 1:
+        shape = ", ".join("?" if size is None else str(size) for size in declared.shape[1:])
+        raise UnsupportedNodeError(
+            f"has the shape [N, {shape}], expected fixed sizes behind the batch"
+        )
+    return sizes
+
+
+def _constant(site: Site) -> Numbers:
+    array = site.array("value")
+    if array is None and site.has("value_float"):
+        array = np.array(site.number("value_float", 0), np.float32)
+    if array is None and site.has("value_floats"):
+        array = np.array(site.floats("value_floats"), np.float32)
+    if array is None and site.has("value_int"):
+        array = np.array(site.integer("value_int", 0), np.int64)
+    if array is None and site.has("value_ints"):
+        array = np.array(site.integers("value_ints"), np.int64)
+    site.check_finished()
+    if array is None:
+        raise GraphError("has no value")
+    return array
