@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +30,8 @@ class Evaluation:
     Attributes:
         n_samples: N.
         n_steps: T.
-        engine: Key of ENGINES.
+        engine: Key of ENGINES; the one that ran.
+        fallbacks: Nodes that the engine ran in the reference engine's code.
         accuracy: Share of right decisions at every step, [T]; None without labels.
         agreement: Share of the ANN's decisions met at every step, [T]; None without the ANN.
         ann_accuracy: None without labels or ANN.
@@ -45,6 +47,7 @@ class Evaluation:
     n_samples: int
     n_steps: int
     engine: str
+    fallbacks: tuple[str, ...]
     accuracy: tuple[float, ...] | None
     agreement: tuple[float, ...] | None
     ann_accuracy: float | None
@@ -88,6 +91,7 @@ class Evaluation:
             "firing_rate": self.firing_rate,
             "seconds": self.seconds,
             "engine": self.engine,
+            "fallbacks": list(self.fallbacks),
             "graph": graph,
             "data": data,
             "seed": seed,
@@ -104,8 +108,9 @@ def evaluate(
     n_steps: int | None = None,
     batch_size: int = 100,
     engine: str = DEFAULT_ENGINE,
+    n_threads: int | None = None,
     progress: Callable[[int], None] = lambda n_done: None,
-    observe: Callable[[Simulation], None] = lambda simulation: None,
+    observe: Callable[[Simulation], None] | None = None,
 ) -> Evaluation:
     """Simulate a spiking graph on samples and compare it with labels and the ANN.
 
@@ -117,11 +122,15 @@ def evaluate(
         n_steps: T; None takes the file's.
         batch_size: Samples that are simulated at a time; does not change the result.
         engine: A key of ENGINES.
-        progress: Called with the number of samples done after every batch.
-        observe: Called with the simulation of every batch.
+        n_threads: Samples that are simulated at the same time; None takes every core. Does not
+            change the result.
+        progress: Called with the number of samples done, 0 when the graph is compiled, then
+            after every batch.
+        observe: Called with the simulation of every batch, spike counts of single neurons
+            included.
 
     Raises:
-        SimulationError: n_steps or batch_size below 1.
+        SimulationError: n_steps, batch_size or n_threads below 1.
         DataError: Inputs or labels do not fit the graph or hold NaN.
     """
     if n_steps is None:
@@ -139,6 +148,8 @@ def evaluate(
     n_samples = len(inputs[0])
     decisions = np.empty((n_steps, n_samples), np.int64)
     ann_decisions = np.empty(n_samples, np.int64)
+    runner = ENGINES[engine](graph, n_threads=count_cores() if n_threads is None else n_threads)
+    progress(0)
     spikes = {node.name: 0 for node in neurons(graph)}
     operations: dict[str, npt.NDArray[np.int64]] = {}
     seconds = 0.0
@@ -146,10 +157,11 @@ def evaluate(
         chosen = slice(start, start + batch_size)
         batch = tuple(array[chosen] for array in inputs)
         started = time.perf_counter()
-        simulation = ENGINES[engine](graph, batch, n_steps)
+        simulation = runner.run(batch, n_steps, count_spikes=observe is not None)
         seconds += time.perf_counter() - started
         _collect(simulation, spikes, operations)
-        observe(simulation)
+        if observe is not None:
+            observe(simulation)
         outputs = simulation.outputs[0]
         decisions[:, chosen] = decide(outputs.reshape(*outputs.shape[:2], -1), readout)
         if ann is not None:
@@ -160,7 +172,8 @@ def evaluate(
     return Evaluation(
         n_samples=n_samples,
         n_steps=n_steps,
-        engine=engine,
+        engine=runner.engine,
+        fallbacks=runner.fallbacks,
         accuracy=None if labels is None else _shares(decisions == labels),
         agreement=None if ann is None else _shares(decisions == ann_decisions),
         ann_accuracy=(
@@ -177,8 +190,15 @@ def evaluate(
         macs_per_sample=count_macs(graph, varying=False) + count_macs(graph, varying=True),
         input_macs_per_sample=count_macs(graph, varying=False),
         seconds=seconds,
-        warnings=tuple(_find_warnings(graph, inputs)),
+        warnings=(*runner.notices, *_find_warnings(graph, inputs)),
     )
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def check_samples(graph: Graph, inputs: tuple[Array, ...], labels: Labels | None) -> None:
@@ -233,8 +253,8 @@ def check_samples(graph: Graph, inputs: tuple[Array, ...], labels: Labels | None
 def _collect(
     simulation: Simulation, spikes: dict[str, int], operations: dict[str, npt.NDArray[np.int64]]
 ) -> None:
-    for name, counts in simulation.spike_counts.items():
-        spikes[name] += int(counts.sum())
+    for name, n_spikes in simulation.n_spikes.items():
+        spikes[name] += n_spikes
     for name, per_step in simulation.synaptic_operations.items():
         operations[name] = operations.get(name, 0) + per_step
 

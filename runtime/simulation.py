@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,15 +22,42 @@ class Simulation:
     Attributes:
         outputs: Per graph output, [T, N, ...]: the mean over the steps so far, in the source's
             units; the accumulated potential divided by the number of steps.
-        spike_counts: Per neuron node, [N, ...]: spikes of all steps.
+        n_spikes: Per neuron node: spikes of all steps, samples and neurons.
         synaptic_operations: Per node with synapses, [T]: spikes (non-zero inputs) times the
             connections that leave them, all samples together. Inputs that are the same at every
             step are not counted here.
+        spike_counts: Per neuron node, [N, ...]: spikes of all steps; empty if not asked for.
     """
 
     outputs: tuple[Array, ...]
-    spike_counts: Mapping[str, Counts]
+    n_spikes: Mapping[str, int]
     synaptic_operations: Mapping[str, Counts]
+    spike_counts: Mapping[str, Counts]
+
+
+class Runner(Protocol):
+    """A graph made ready by an engine, to be run on any number of batches."""
+
+    @property
+    def engine(self) -> str:
+        """The engine that runs it, a key of ENGINES."""
+
+    @property
+    def fallbacks(self) -> tuple[str, ...]:
+        """Names of the nodes that run in the reference engine's code."""
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the user should know, one line each."""
+
+    def run(
+        self, inputs: tuple[Array, ...], n_steps: int, *, count_spikes: bool = False
+    ) -> Simulation:
+        """Simulate one batch; `count_spikes` asks for the counts of single neurons.
+
+        Raises:
+            GraphError: An array does not fit its input.
+        """
 
 
 def neurons(graph: Graph) -> tuple[Node, ...]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
-from ...converter.ir import Array, Graph
-from ..simulation import Simulation
-from . import reference
+from ...converter.ir import Graph
+from ..simulation import Runner
+from . import event, reference
 
-Engine = Callable[[Graph, tuple[Array, ...], int], Simulation]
 
-ENGINES: dict[str, Engine] = {"reference": reference.simulate}
+class Engine(Protocol):
+    """Makes a graph ready to run."""
+
+    def __call__(self, graph: Graph, *, n_threads: int = 1) -> Runner:
+        """Return a runner; the number of threads never changes a result."""
+
+
+ENGINES: dict[str, Engine] = {"event": event.compile_graph, "reference": reference.compile_graph}
 DEFAULT_ENGINE = "reference"

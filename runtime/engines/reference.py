@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,6 +11,26 @@ from ...converter.ir import Array, Graph, StatefulOp
 from ...converter.ir.interpret import check_inputs
 from ...converter.ir.ops import Input
 from ..simulation import Simulation, fan_outs, neurons
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceRunner:
+    """See `simulation.Runner`."""
+
+    graph: Graph
+    notices: tuple[str, ...] = ()
+    engine: str = "reference"
+    fallbacks: tuple[str, ...] = ()
+
+    def run(
+        self, inputs: tuple[Array, ...], n_steps: int, *, count_spikes: bool = False
+    ) -> Simulation:
+        return simulate(self.graph, inputs, n_steps)
+
+
+def compile_graph(graph: Graph, *, n_threads: int = 1) -> ReferenceRunner:
+    """Return the graph as a runner; the reference engine has one thread of its own."""
+    return ReferenceRunner(graph)
 
 
 def simulate(graph: Graph, inputs: tuple[Array, ...], n_steps: int) -> Simulation:
@@ -57,7 +78,8 @@ def simulate(graph: Graph, inputs: tuple[Array, ...], n_steps: int) -> Simulatio
         for total, output, name in zip(totals, outputs, graph.outputs, strict=True):
             total += values[name]
             output[step] = total / (step + 1)
-    return Simulation(outputs, counts, operations)
+    n_spikes = {name: int(count.sum()) for name, count in counts.items()}
+    return Simulation(outputs, n_spikes, operations, counts)
 
 
 def _compute_constants(graph: Graph, fed: Mapping[str, Array]) -> dict[str, Array]:

@@ -31,7 +31,7 @@ def graph(n_out: int = 2, readout: str = "softmax", **metadata) -> Graph:
 def test_accuracy_agreement_and_counts():
     seen = []
     result = evaluate(graph(), (X,), Y, ann=lambda x: x, batch_size=3, progress=seen.append)
-    assert seen == [3, 4]
+    assert seen == [0, 3, 4]
     assert result.n_samples == 4
     assert result.n_steps == 8
     assert len(result.accuracy) == len(result.agreement) == 8

@@ -1,0 +1,176 @@
+"""The event engine: spikes as bits and lists of events, samples one by one on a pool of threads.
+
+Within a layer all steps of a block are done before the next layer begins, which is the same as
+step by step because no result flows back.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...converter.errors import SimulationError
+from ...converter.ir import Array, Graph
+from ...converter.ir.interpret import check_inputs
+from ...converter.ir.ops import Input
+from ..plan.memory import Memory, make_memory
+from ..plan.planner import Plan, plan_graph
+from ..simulation import Counts, Runner, Simulation, fan_outs, neurons
+from . import reference
+
+
+def compile_graph(graph: Graph, *, n_threads: int = 1) -> Runner:
+    """Compile a spiking graph; without numba, return the reference engine's runner and say so.
+
+    Args:
+        graph: As `convert` gives it.
+        n_threads: Samples that are simulated at the same time.
+
+    Raises:
+        SimulationError: n_threads is below 1, or a layer is too large.
+    """
+    if n_threads < 1:
+        raise SimulationError(
+            f"n_threads {n_threads}, expected at least 1", hint="the number of cores is a good one"
+        )
+    try:
+        from ..kernels.cache import prepare_cache
+    except ImportError:
+        notice = "numba is not installed: the reference engine runs instead, many times slower"
+        return reference.ReferenceRunner(graph, (notice,))
+    notices = prepare_cache()
+    plan = plan_graph(graph)
+    return EventRunner(graph, plan, n_threads, fallbacks=plan.fallbacks, notices=notices)
+
+
+@dataclass(frozen=True, eq=False)
+class EventRunner:
+    """See `simulation.Runner`."""
+
+    graph: Graph
+    plan: Plan
+    n_threads: int
+    fallbacks: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    engine: str = "event"
+
+    def run(
+        self, inputs: tuple[Array, ...], n_steps: int, *, count_spikes: bool = False
+    ) -> Simulation:
+        arrays = check_inputs(self.graph, inputs)
+        n_samples = len(arrays[0])
+        results = _Results(self.graph, n_samples, n_steps, count_spikes)
+        numbers = itertools.count()
+        stop = threading.Event()
+
+        def work() -> Memory:
+            memory = self._make_memory(n_steps)
+            while not stop.is_set() and (sample := next(numbers)) < n_samples:
+                fed = tuple(array[sample : sample + 1] for array in arrays)
+                self._simulate(memory, fed, n_steps, sample, results, stop)
+            return memory
+
+        n_workers = min(self.n_threads, n_samples)
+        if n_workers == 1:
+            return results.collect([work()])
+        with ThreadPoolExecutor(n_workers, "spikeport") as pool:
+            try:
+                futures = [pool.submit(work) for _ in range(n_workers)]
+                memories = [future.result() for future in futures]
+            finally:
+                stop.set()
+        return results.collect(memories)
+
+    def _make_memory(self, n_steps: int) -> Memory:
+        try:
+            memory = make_memory(self.plan.arena)
+        except MemoryError as error:
+            raise SimulationError(
+                f"graph: the events of {self.plan.arena.n_steps} steps need "
+                f"{self.plan.arena.n_bytes:,} bytes per thread, more than there are",
+                hint="use fewer --threads, or --engine reference with a small --batch-size",
+            ) from error
+        for name in fan_outs(self.graph, varying=True):
+            memory.operations[name] = np.zeros(n_steps, np.int64)
+        for node in neurons(self.graph):
+            memory.spikes[node.name] = 0
+        return memory
+
+    def _simulate(
+        self,
+        memory: Memory,
+        inputs: tuple[Array, ...],
+        n_steps: int,
+        sample: int,
+        results: _Results,
+        stop: threading.Event,
+    ) -> None:
+        memory.constants = self._compute_constants(inputs)
+        memory.counts = results.counts_of(sample)
+        for stage in self.plan.stages:
+            stage.begin(memory)
+        totals = [np.zeros(output.shape[2:], np.float64) for output in results.outputs]
+        for first in range(0, n_steps, self.plan.arena.n_steps):
+            n_now = min(self.plan.arena.n_steps, n_steps - first)
+            memory.first_step = first
+            for stage in self.plan.stages:
+                if stop.is_set():
+                    return
+                stage.run(memory, n_now)
+            divisors = np.arange(first + 1, first + n_now + 1)
+            for number, name in enumerate(self.plan.outputs):
+                total = totals[number]
+                if name in memory.blocks:
+                    values = memory.blocks[name]
+                else:
+                    values = np.broadcast_to(memory.constants[name], (n_now, *total.shape))
+                sums = np.cumsum(np.concatenate([total[None], values]), axis=0)[1:]
+                totals[number] = sums[-1]
+                means = sums / divisors.reshape(-1, *(1,) * total.ndim)
+                results.outputs[number][first : first + n_now, sample] = means
+
+    def _compute_constants(self, inputs: tuple[Array, ...]) -> Mapping[str, Array]:
+        fed = dict(zip(self.graph.inputs, inputs, strict=True))
+        values: dict[str, Array] = {}
+        for node in self.plan.constants:
+            if isinstance(node.op, Input):
+                values[node.name] = fed[node.name]
+            else:
+                values[node.name] = node.op.apply(*(values[name] for name in node.inputs))
+        return values
+
+
+class _Results:
+    """The arrays of a batch, which threads fill sample by sample."""
+
+    def __init__(self, graph: Graph, n_samples: int, n_steps: int, count_spikes: bool) -> None:
+        shapes = [graph.types[name].shape for name in graph.outputs]
+        self.outputs = [np.empty((n_steps, n_samples, *shape), np.float32) for shape in shapes]
+        self.counts: dict[str, Counts] = {}
+        if count_spikes:
+            self.counts = {
+                node.name: np.zeros((n_samples, *graph.types[node.name].shape), np.int64)
+                for node in neurons(graph)
+            }
+
+    def counts_of(self, sample: int) -> dict[str, Counts]:
+        """Return views [positions, channels] of the counts of one sample."""
+        return {
+            name: counts[sample].reshape(counts.shape[1] if counts.ndim > 1 else 1, -1).T
+            for name, counts in self.counts.items()
+        }
+
+    def collect(self, memories: list[Memory]) -> Simulation:
+        """Add up what the threads counted."""
+        first, *others = memories
+        for other in others:
+            for name, operations in other.operations.items():
+                first.operations[name] += operations
+            for name, n_spikes in other.spikes.items():
+                first.spikes[name] += n_spikes
+        return Simulation(tuple(self.outputs), first.spikes, first.operations, self.counts)

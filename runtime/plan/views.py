@@ -1,0 +1,155 @@
+"""Views: which events make up a tensor. Pooling and rearranging spikes only changes a view."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...converter.ir import Op
+from ...converter.ir.windows import Window
+
+Ints = npt.NDArray[np.int64]
+WORD = 64
+"""Channels that share a word of a spike mask."""
+
+
+def n_words(n_channels: int) -> int:
+    """Return how many words hold a bit per channel."""
+    return -(-n_channels // WORD)
+
+
+def split_shape(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return positions and channels of a sample of `shape`, channels first."""
+    n_channels = shape[0] if shape else 1
+    return math.prod(shape) // n_channels, n_channels
+
+
+@dataclass(frozen=True, eq=False)
+class Sites:
+    """Lists of events, one per position and word of channels.
+
+    Attributes:
+        layer: Node whose spikes are listed.
+        n_positions: P.
+        n_channels: C, that of the layer.
+        sources: Positions of the layer whose spikes are added up, P lists one after the other.
+        first_source: [P + 1]: where each of the lists begins.
+    """
+
+    layer: str
+    n_positions: int
+    n_channels: int
+    sources: Ints
+    first_source: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Events that are entries of a tensor.
+
+    Attributes:
+        sites: Whose events.
+        order: [P, C]: the entry of the flattened tensor that an event at (position, channel) adds
+            to.
+        scale: What one event adds.
+    """
+
+    sites: Sites
+    order: Ints
+    scale: float
+
+    def channels_and_positions(self, shape: tuple[int, ...]) -> tuple[Ints, Ints] | None:
+        """Return the tensor's channel for each channel of the sites, and likewise positions.
+
+        None if the entries are not arranged like that.
+        """
+        n_positions, _ = split_shape(shape)
+        channels = self.order[0] // n_positions
+        positions = self.order[:, 0] % n_positions
+        expected = channels * n_positions + positions[:, None]
+        return (channels, positions) if np.array_equal(expected, self.order) else None
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A tensor of `shape` per sample and step that is the sum of its parts' events."""
+
+    shape: tuple[int, ...]
+    parts: tuple[Part, ...]
+
+
+def view_layer(layer: str, shape: tuple[int, ...]) -> View:
+    """Return the spikes of a layer as they are."""
+    n_positions, n_channels = split_shape(shape)
+    order = np.arange(n_channels) * n_positions + np.arange(n_positions)[:, None]
+    sites = Sites(
+        layer, n_positions, n_channels, np.arange(n_positions), np.arange(n_positions + 1)
+    )
+    return View(shape, (Part(sites, order, 1.0),))
+
+
+def rearrange(view: View, op: Op, shape: tuple[int, ...]) -> View:
+    """Return what an op that only moves entries, or adds zeros, makes of a view."""
+    size = math.prod(view.shape)
+    numbers: Any = np.arange(1, size + 1).reshape(1, *view.shape)
+    moved: Ints = np.asarray(op.apply(numbers), np.int64).reshape(-1)
+    places = np.zeros(size + 1, np.int64)
+    places[moved] = np.arange(len(moved))
+    parts = (Part(part.sites, places[part.order + 1], part.scale) for part in view.parts)
+    return View(shape, tuple(parts))
+
+
+def concatenate(views: tuple[View, ...], axis: int, shape: tuple[int, ...]) -> View:
+    """Return views one after the other along an axis of a sample."""
+    numbers = np.arange(math.prod(shape)).reshape(shape)
+    ends = np.cumsum([view.shape[axis] for view in views])
+    parts = []
+    for view, places in zip(views, np.split(numbers, ends[:-1], axis), strict=True):
+        flat = places.reshape(-1)
+        parts += [Part(part.sites, flat[part.order], part.scale) for part in view.parts]
+    return View(shape, tuple(parts))
+
+
+def pool(view: View, window: Window, scale: float, shape: tuple[int, ...]) -> View | None:
+    """Return the sums over windows, times `scale`; None if the view is not arranged by channel."""
+    n_before, _ = split_shape(view.shape)
+    n_behind, _ = split_shape(shape)
+    taken = window_positions(window, view.shape[1:])
+    parts = []
+    for part in view.parts:
+        found = part.channels_and_positions(view.shape)
+        if found is None:
+            return None
+        channels, positions = found
+        places = np.full(n_before + 1, -1)
+        places[positions] = np.arange(len(positions))
+        members = places[taken].T  # [windows, entries]; -1 is padding
+        sites = part.sites
+        lists = [
+            np.concatenate([
+                sites.sources[sites.first_source[m] : sites.first_source[m + 1]]
+                for m in row[row >= 0]
+            ] or [np.empty(0, np.int64)])
+            for row in members
+        ]  # fmt: skip
+        pooled = Sites(
+            sites.layer,
+            n_behind,
+            sites.n_channels,
+            np.concatenate(lists),
+            np.cumsum([0, *map(len, lists)]),
+        )
+        order = channels * n_behind + np.arange(n_behind)[:, None]
+        parts.append(Part(pooled, order, part.scale * scale))
+    return View(shape, tuple(parts))
+
+
+def window_positions(window: Window, sizes: tuple[int, ...]) -> Ints:
+    """Return the positions in every window, [entries, windows]; -1 is padding."""
+    numbers: Any = np.arange(1, math.prod(sizes) + 1).reshape(1, 1, *sizes)
+    patches = window.patches(numbers, fill=0)
+    return np.asarray(patches, np.int64).reshape(math.prod(window.kernel), -1) - 1
