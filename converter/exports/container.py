@@ -22,11 +22,11 @@ import numpy as np
 
 from ..errors import FormatError
 from ..ir import Array
-from .json_text import canonical_json, parse_object
+from .json_text import canonical_json, parse_object, spell
 
 KEY = "spikeport"
-MAX_HEADER_BYTES = 2**24
-"""About a hundred thousand nodes; parsed, it takes some 50 times as much memory."""
+MAX_HEADER_BYTES = 2**23
+"""Some fifty thousand nodes; parsed, it takes up to 40 times as much memory."""
 MAX_AXES = 16
 
 NOT_SNN = "give a file that `spikeport convert` wrote"
@@ -63,7 +63,14 @@ def pack(document: Mapping[str, Any], arrays: Sequence[tuple[str, Array]]) -> by
     shapes = [(name, array.shape) for name, array in arrays]
     data = b"".join(np.ascontiguousarray(array, "<f4").tobytes() for _, array in arrays)
     listed = {**document, "tensors": [[name, list(shape)] for name, shape in shapes]}
-    text = canonical_json({**listed, "sha256": _hashes(listed, data)})
+    try:
+        hashes = _hashes(canonical_json(listed), data)
+    except FormatError as error:
+        raise FormatError(
+            f"the graph's names or metadata cannot be written: {error}",
+            hint="metadata holds JSON values only: text, finite numbers, lists, dicts by text",
+        ) from error
+    text = spell({**listed, "sha256": hashes})
     header = _header(text, shapes)
     if len(header) > MAX_HEADER_BYTES:
         raise FormatError(
@@ -118,7 +125,7 @@ def extract(file: bytes, opened: Opened) -> tuple[dict[str, Any], dict[str, Arra
     document = dict(opened.document)
     expected_hashes = document.pop("sha256", None)
     shapes = _listed_shapes(document)
-    if canonical_json(opened.document) != opened.text:
+    if spell(opened.document) != opened.text:
         raise FormatError("graph: is not spelled canonically", hint=DAMAGED)
     _check_header(opened, file[8 : opened.data_start], shapes)
     n_data, n_listed = len(file) - opened.data_start, 4 * sum(map(math.prod, shapes.values()))
@@ -127,7 +134,7 @@ def extract(file: bytes, opened: Opened) -> tuple[dict[str, Any], dict[str, Arra
             f"has {n_data} bytes of tensors, expected {n_listed} as its header says", hint=DAMAGED
         )
     data = memoryview(file)[opened.data_start :]
-    hashes = _hashes(document, data)
+    hashes = _hashes(spell(document), data)
     if hashes != expected_hashes:
         raise FormatError(
             f"has the SHA-256 {hashes}, expected {expected_hashes} as the file says", hint=DAMAGED
@@ -142,10 +149,10 @@ def extract(file: bytes, opened: Opened) -> tuple[dict[str, Any], dict[str, Arra
     return document, arrays
 
 
-def _hashes(document: Mapping[str, Any], data: bytes | memoryview) -> dict[str, str]:
+def _hashes(text: str, data: bytes | memoryview) -> dict[str, str]:
     return {
         "data": hashlib.sha256(data).hexdigest(),
-        "graph": hashlib.sha256(canonical_json(document).encode()).hexdigest(),
+        "graph": hashlib.sha256(text.encode()).hexdigest(),
     }
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from ..errors import FormatError
@@ -23,6 +25,15 @@ def canonical_json(value: Any) -> str:
             that is no Unicode, or more than MAX_DEPTH levels.
     """
     _check_values(value)
+    return spell(value)
+
+
+def spell(value: Any) -> str:
+    """Return what `canonical_json` does, for values that `parse_object` gave.
+
+    Raises:
+        FormatError: Text that is no Unicode.
+    """
     text = json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
@@ -59,27 +70,35 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _check_values(value: Any) -> None:
-    """Walk level by level: recursion would end at a depth that depends on the caller."""
+    """Walk level by level, a type at a time.
+
+    Recursion would end at a depth that depends on the caller, and a loop over the entries of a
+    hostile file would take minutes.
+    """
     level = [value]
     for _ in range(MAX_DEPTH):
         deeper: list[Any] = []
-        for item in level:
-            if isinstance(item, dict):
-                for key in item:
-                    if not isinstance(key, str):
-                        raise FormatError(f"JSON: has the key {key!r}, expected text")
-                deeper.extend(item.values())
-            elif isinstance(item, list | tuple):
-                deeper.extend(item)
-            elif isinstance(item, float):
-                if not math.isfinite(item):
-                    raise FormatError(f"JSON: holds {item}, expected finite numbers")
-            elif isinstance(item, int):
-                if abs(item) > MAX_INTEGER:
-                    raise FormatError("JSON: holds an integer above 63 bits")
-            elif item is not None and not isinstance(item, str):
-                raise FormatError(f"JSON: holds a {type(item).__name__}, expected JSON values")
+        for kind in set(map(type, level)):
+            deeper.extend(_check_kind(kind, [item for item in level if type(item) is kind]))
         if not deeper:
             return
         level = deeper
     raise FormatError(_TOO_DEEP)
+
+
+def _check_kind(kind: type, items: list[Any]) -> Iterable[Any]:
+    """Check values of one type and return what they hold."""
+    if issubclass(kind, dict):
+        for key_kind in set(map(type, itertools.chain.from_iterable(items))):
+            if not issubclass(key_kind, str):
+                raise FormatError(f"JSON: has a key of type {key_kind.__name__}, expected text")
+        return itertools.chain.from_iterable(item.values() for item in items)
+    if issubclass(kind, list | tuple):
+        return itertools.chain.from_iterable(items)
+    if issubclass(kind, float) and not all(map(math.isfinite, items)):
+        raise FormatError("JSON: holds NaN or infinity, expected finite numbers")
+    if issubclass(kind, int) and not -MAX_INTEGER <= min(items) <= max(items) <= MAX_INTEGER:
+        raise FormatError("JSON: holds an integer of more than 63 bits")
+    if not issubclass(kind, str | float | int | type(None)):
+        raise FormatError(f"JSON: holds a {kind.__name__}, expected JSON values")
+    return ()

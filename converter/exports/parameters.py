@@ -22,6 +22,8 @@ from ..ir import OPS, Array, Op
 MAX_ENTRIES = 1024
 """Of a tuple: sizes per axis; longer ones would make products of sizes slow to multiply."""
 
+_DECLARED = "build the operation with the types that its fields declare"
+
 
 def _fields(op: type[Op]) -> dict[str, Any]:
     hints = typing.get_type_hints(op)
@@ -52,7 +54,7 @@ def encode(op: Op) -> tuple[dict[str, Any], dict[str, Array]]:
         elif isinstance(value, np.ndarray):
             arrays[name] = value
         elif not _is_optional(hint) or value is not None:
-            raise FormatError(f"{name}: is {_named(value)}, expected an array")
+            raise FormatError(f"{name}: is {_named(value)}, expected an array", hint=_DECLARED)
     return values, arrays
 
 
@@ -109,7 +111,7 @@ def _encode_value(value: Any, hint: Any, where: str) -> Any:
     for declared, accepted, convert in _CONVERSIONS:
         if kind is declared and isinstance(value, accepted) and is_bool is (kind is bool):
             return convert(value)
-    raise FormatError(f"{where}: is {_named(value)}, expected {_describe(hint)}")
+    raise FormatError(f"{where}: is {_named(value)}, expected {_describe(hint)}", hint=_DECLARED)
 
 
 _CONVERSIONS: tuple[tuple[type, Any, Callable[[Any], Any]], ...] = (

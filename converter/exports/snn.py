@@ -27,7 +27,7 @@ UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """From the version that is the key to the next. Released ones are never edited."""
 
 MAX_FILE_BYTES = 2**32
-MAX_NODES = 100_000
+MAX_NODES = 50_000
 MAX_NAME = 4096
 MAX_MESSAGE = 400
 
