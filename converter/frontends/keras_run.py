@@ -133,6 +133,12 @@ def _clean(entry: Mapping[str, Any]) -> dict[str, Any]:
     }
     if is_model:
         settings["layers"] = [_clean(layer) for layer in settings["layers"]]
+        first = settings["layers"][0]["config"]
+        if entry["class_name"] == "Sequential" and "batch_input_shape" in first:
+            # Keras 2 wrote the input's shape into the first layer, where Keras 3 misreads it.
+            shape = first.pop("batch_input_shape")
+            placeholder = {"name": "input", "dtype": "float32", "batch_shape": shape}
+            settings["layers"].insert(0, {"class_name": "InputLayer", "config": placeholder})
         settings.pop("dtype", None)
     elif "dtype" in settings or "dtype" in entry["config"]:
         settings["dtype"] = "float32"

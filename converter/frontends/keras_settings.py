@@ -130,6 +130,14 @@ def get_flag(layer: Layer, key: str, *, default: bool) -> bool:
     return value
 
 
+def get_text(layer: Layer, key: str, default: str) -> str:
+    """Return a text."""
+    value = layer.settings.get(key, default)
+    if not isinstance(value, str):
+        raise _wrong(layer, key, "a text")
+    return value
+
+
 def get_number(layer: Layer, key: str, default: float) -> float:
     """Return a number."""
     value = layer.settings.get(key, default)

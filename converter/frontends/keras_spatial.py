@@ -13,9 +13,9 @@ from ..errors import FormatError
 from ..ir import Array, Op
 from ..ir.ops import AveragePool, Conv, GlobalAveragePool, MaxPool, Pad, Pairs, Reshape
 from .keras_activations import emit_activated
-from .keras_draft import Site, Value
+from .keras_draft import Site, UnsupportedLayerError, Value
 from .keras_hdf5 import DAMAGED
-from .keras_settings import get_flag, get_integer, get_sizes
+from .keras_settings import get_flag, get_integer, get_sizes, get_text
 
 
 def emit_conv(site: Site, x: Value) -> Value:
@@ -45,7 +45,7 @@ def emit_conv(site: Site, x: Value) -> Value:
         _padding(site, sizes, kernel, strides, dilation),
         groups,
     )
-    return emit_activated(site, op, x)
+    return _emit_conv(site, op, x)
 
 
 def emit_depthwise_conv(site: Site, x: Value) -> Value:
@@ -58,7 +58,7 @@ def emit_depthwise_conv(site: Site, x: Value) -> Value:
     shapes = {"kernel": (*kernel, n_in, multiplier), "bias": (n_in * multiplier,)}
     weights = site.weights(shapes if has_bias else {"kernel": shapes["kernel"]})
     bias = weights.get("bias", _zeros(n_in * multiplier))
-    return emit_activated(site, _depthwise(site, x, weights["kernel"], bias), x)
+    return _emit_conv(site, _depthwise(site, x, weights["kernel"], bias), x)
 
 
 def emit_separable_conv(site: Site, x: Value) -> Value:
@@ -86,7 +86,7 @@ def emit_separable_conv(site: Site, x: Value) -> Value:
         ones,
         ((0, 0),) * n_axes,
     )
-    return emit_activated(site, pointwise, inner)
+    return _emit_conv(site, pointwise, inner)
 
 
 def emit_max_pool(site: Site, x: Value) -> Value:
@@ -142,6 +142,19 @@ def _split(x: Value) -> tuple[int, tuple[int, ...]]:
     return (x.shape[-1], x.shape[:-1]) if x.moved else (x.shape[0], x.shape[1:])
 
 
+def _emit_conv(site: Site, op: Conv, x: Value) -> Value:
+    """Emit a convolution and the layer's activation."""
+    sizes = op.infer(site.draft.types[x.node]).shape
+    if not x.moved and 1 < sizes[0] == sizes[-1] and op.bias.any():
+        # keras.ops.add takes such a bias for a channels-last one (seen in Keras 3.15, TensorFlow
+        # 2.21), but not in every way of running a model: which result was trained is not known.
+        raise UnsupportedLayerError(
+            f"is channels_first with {sizes[0]} channels and as many entries of the last axis, "
+            "expected different numbers: Keras then adds the bias along either axis"
+        )
+    return emit_activated(site, op, x)
+
+
 def _depthwise(site: Site, x: Value, kernel: Array, bias: Array) -> Conv:
     """Kernel [K..., C_in, M]; output channel c M + m has entry [..., c, m]."""
     n_axes = kernel.ndim - 2
@@ -174,7 +187,7 @@ def _padding(
 
     'same' is TensorFlow's: ceil(size / stride) windows, the odd zero comes after.
     """
-    mode = site.layer.settings.get("padding", "valid")
+    mode = get_text(site.layer, "padding", "valid")
     pairs = []
     for size, entries, stride, step in zip(sizes, kernel, strides, dilation, strict=True):
         extent = (entries - 1) * step + 1

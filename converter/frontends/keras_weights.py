@@ -50,12 +50,12 @@ class ArchiveWeights:
         self.renamed = {"layers": old} if has(file, old, where) else {}
 
     def find(self, layer: Layer, names: tuple[str, ...]) -> tuple[Stored, ...]:
-        slot = [self.renamed.get(part, part) for part in layer.slot]
-        group = find_group(self.file, "/".join((*slot, "vars")), self.where)
-        _expect_number(layer, count_entries(group, self.where), names)
+        where = f"{self.where}: {layer}"
+        slot = "/".join(self.renamed.get(part, part) for part in layer.slot)
+        group = find_group(self.file, f"{slot}/vars", where)
+        _expect_number(layer, count_entries(group, where), names)
         return tuple(
-            find_dataset(group, str(number), f"{self.where}: {group.name}")
-            for number in range(len(names))
+            find_dataset(self.file, f"{slot}/vars/{number}", where) for number in range(len(names))
         )
 
 
@@ -67,8 +67,9 @@ class LegacyWeights:
         self.where = where
 
     def find(self, layer: Layer, names: tuple[str, ...]) -> tuple[Stored, ...]:
-        group = find_group(self.group, layer.path[0], self.where)
-        paths = self._paths(read_names(group, "weight_names", self.where), layer)
+        where = f"{self.where}: {layer}"
+        group = find_group(self.group, layer.path[0], where)
+        paths = self._paths(read_names(group, "weight_names", where), layer)
         if "kernel" in names and "kernel" not in paths and "depthwise_kernel" in paths:
             paths["kernel"] = paths.pop("depthwise_kernel")  # as Keras 2 called it
         if set(paths) != set(names):
@@ -76,7 +77,7 @@ class LegacyWeights:
                 f"{layer}: has the weights {sorted(paths)} in the file, expected {sorted(names)}",
                 hint=DAMAGED,
             )
-        return tuple(find_dataset(group, paths[name], self.where) for name in names)
+        return tuple(find_dataset(group, paths[name], where) for name in names)
 
     def _paths(self, listed: tuple[str, ...], layer: Layer) -> dict[str, str]:
         """Return the paths of a layer's weights by the weights' own names."""
