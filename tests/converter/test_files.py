@@ -60,7 +60,7 @@ def test_what_cannot_be_read(read, tmp_path, monkeypatch):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(FormatError, match=r"loop: cannot be read \(Too many levels of symbolic"):
         read(tmp_path / "loop")
-    with pytest.raises(FormatError, match=r"cannot be read \(embedded null byte\)"):
+    with pytest.raises(FormatError, match=r"cannot be read \(.*embedded null"):
         read(Path("a\0b"))
     with pytest.raises(FormatError, match=r"cannot be read \(File name too long\)"):
         read(tmp_path / ("a" * 300))
