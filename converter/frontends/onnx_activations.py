@@ -79,8 +79,6 @@ def emit_softmax(site: Site) -> Tensor:
     if is_per_axis or math.prod(x.shape[axis:]) == 1:
         return site.add(Softmax(axis - 1), x)
     joined = site.reshape(x, (*x.shape[: axis - 1], math.prod(x.shape[axis - 1 :])), inner="joined")
-    if joined.shape == x.shape:
-        return site.add(Softmax(axis - 1), x)
     return site.reshape(site.add(Softmax(axis - 1), joined, inner="softmax"), x.shape)
 
 

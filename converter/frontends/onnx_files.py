@@ -17,6 +17,7 @@ from .onnx_structure import (
     DEFAULT_DOMAINS,
     OnnxInput,
     OnnxNode,
+    check_names,
     check_order,
     collect_initializers,
     describe_input,
@@ -74,6 +75,7 @@ def read_model(path: Path) -> OnnxModel:
     digest = hashlib.sha256(content)
     try:
         model = _parse(content)
+        check_names(model)
         graph = model.graph
         opset = _find_opset(model)
         if not graph.node:

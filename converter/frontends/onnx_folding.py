@@ -83,17 +83,7 @@ class Folder:
                 "this file"
             )
         self.n_left -= size
-        if node.op_type in {"Div", "Mod"}:
-            _check_division(present)
         return _run(node, operands, self.opset)
-
-
-def _check_division(operands: list[Numbers]) -> None:
-    # ONNX leaves open how negative integers are rounded.
-    if operands[0].dtype.kind in "iu" and (
-        any((each < 0).any() for each in operands) or (operands[1] == 0).any()
-    ):
-        raise GraphError("divides negative integers or by zero, expected positive ones")
 
 
 def _run(node: OnnxNode, operands: list[Numbers | None], opset: int) -> list[Numbers]:
@@ -135,6 +125,14 @@ def _all_operands(node: OnnxNode, operands: list[Numbers]) -> int:
 
 def _broadcast(node: OnnxNode, operands: list[Numbers]) -> int:
     return math.prod(np.broadcast_shapes(*(each.shape for each in operands)))
+
+
+def _quotient(node: OnnxNode, operands: list[Numbers]) -> int:
+    dividend, divisor = operands
+    # ONNX leaves open how negative integers are rounded.
+    if dividend.dtype.kind in "iu" and ((dividend < 0).any() or (divisor <= 0).any()):
+        raise ValueError("a division of negative integers or by zero")
+    return _broadcast(node, operands)
 
 
 def _sizes(operand: Numbers) -> list[int]:
@@ -183,11 +181,12 @@ FOLDABLE: dict[str, _Size] = {
     ),
     **dict.fromkeys(
         (
-            "Add", "And", "Div", "Equal", "Greater", "Less", "Max", "Min", "Mod", "Mul", "Or",
+            "Add", "And", "Equal", "Greater", "Less", "Max", "Min", "Mul", "Or",
             "Pow", "Sub", "Where",
         ),
         _broadcast,
     ),
+    **dict.fromkeys(("Div", "Mod"), _quotient),
     "ConstantOfShape": _constant_of_shape,
     "Expand": _expand,
     "Gather": _gather,

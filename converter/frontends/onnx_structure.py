@@ -53,6 +53,36 @@ class OnnxInput:
     shape: tuple[int | None, ...] | None
 
 
+def check_names(model: onnx.ModelProto) -> None:
+    """Refuse names that are no text: protobuf gives them as bytes.
+
+    Raises:
+        FormatError: A name is not encoded in UTF-8.
+    """
+    for name in _all_names(model):
+        if not isinstance(name, str):
+            raise FormatError(
+                f"has the name {name[:40]!r}, expected text encoded in UTF-8", hint=DAMAGED
+            )
+
+
+def _all_names(model: onnx.ModelProto) -> Iterator[str]:
+    graph = model.graph
+    yield from (model.producer_name, model.producer_version)
+    yield from (each.domain for each in model.opset_import)
+    for function in model.functions:
+        yield from (function.domain, function.name)
+    yield from (value.name for value in (*graph.input, *graph.output))
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield from (attribute.name, attribute.ref_attr_name)
+    for tensor in (*graph.initializer, *(each for node in graph.node for each in tensors_of(node))):
+        yield tensor.name
+        for entry in tensor.external_data:
+            yield from (entry.key, entry.value)
+
+
 def names_given(graph: onnx.GraphProto, initializers: Mapping[str, onnx.TensorProto]) -> set[str]:
     """Return the names that exist before the first node: inputs and initializers.
 

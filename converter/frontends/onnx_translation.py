@@ -19,6 +19,9 @@ from .onnx_tensors import DAMAGED, Numbers, decode, type_name
 Emit = Callable[[Site], Tensor]
 """Appends the nodes of one ONNX node and returns its result."""
 
+MAX_BATCH = 1024
+"""Fixed batch size of a file; every run fills that many samples."""
+
 ELEMENTWISE = frozenset((
     "Abs", "Acos", "Asin", "Atan", "Ceil", "Celu", "Clip", "Cos", "Elu", "Erf", "Exp", "Floor",
     "Gelu", "HardSigmoid", "HardSwish", "InstanceNormalization", "LRN", "LayerNormalization",
@@ -108,7 +111,9 @@ class Translation:
         if isinstance(value, Constant):
             self._refuse(f"{name} (output)", "does not depend on the input, expected it to")
         elif value is not None and value.has_rows:
-            self._refuse(f"{name} (output)", "mixes the batch with other axes, expected it alone")
+            self._refuse(
+                f"{name} (output)", "mixes the batch with other axes, expected it in front"
+            )
         return value.node if isinstance(value, Tensor) else name
 
     def _refuse(self, where: str, reason: object) -> None:
@@ -163,7 +168,8 @@ class Translation:
             if None not in operands:
                 self._emit(node, operands)
         elif node.op_type not in FOLDABLE:
-            self._refuse(str(node), "has no translation, expected one of the operators in the hint")
+            reason = REASONS.get(node.op_type, "has no translation")
+            self._refuse(str(node), f"{reason}, expected one of the operators in the hint")
             self._pass_through(node, operands)
         elif None not in operands:
             self._refuse(
@@ -197,7 +203,9 @@ class Translation:
         try:
             site = Site(self.draft, node, self.model.opset)
             site.operand(0)
-            start, end = site.integer("start", 0), site.integer("end", len(shapes[0]))
+            start, end = 0, len(shapes[0])
+            if node.op_type == "Shape":
+                start, end = site.integer("start", start), site.integer("end", end)
             site.check_finished()
         except UnsupportedNodeError as error:
             self._refuse(str(node), error)
@@ -216,6 +224,10 @@ def _sample_shape(declared: OnnxInput) -> tuple[int, ...]:
         raise UnsupportedNodeError(f"holds {what}, expected float32")
     if not declared.shape:
         raise UnsupportedNodeError("has no shape or no axes, expected the batch and fixed sizes")
+    if (declared.shape[0] or 1) > MAX_BATCH:
+        raise UnsupportedNodeError(
+            f"has the fixed batch size {declared.shape[0]}, expected at most {MAX_BATCH}"
+        )
     sizes = tuple(size for size in declared.shape[1:] if size is not None)
     if len(sizes) < len(declared.shape) - 1:
         shape = ", ".join("?" if size is None else str(size) for size in declared.shape[1:])
