@@ -18,10 +18,14 @@ BATCH_SIZE = 32
 
 @dataclass(frozen=True)
 class _Histogram:
-    """Positive activations of a layer, per channel in N_BINS bins from 0 to its maximum."""
+    """Positive activations of a layer, per channel, at N_BINS + 1 points from 0 to its maximum.
+
+    Every activation is shared out between the two points around it, so that the percentiles are
+    continuous in the activations: rounding errors in the network do not move them by a whole bin.
+    """
 
     maxima: npt.NDArray[np.float64]  # [C]
-    counts: npt.NDArray[np.int64]  # [C, N_BINS]
+    weights: npt.NDArray[np.float64]  # [C, N_BINS + 1]
 
 
 def find_activation_percentiles(
@@ -68,14 +72,20 @@ def _collect(graph: Graph, calibration: tuple[Array, ...]) -> dict[str, _Histogr
     for name, values in _activations(graph, calibration):
         largest = values.max(axis=1).astype(np.float64)
         maxima[name] = np.maximum(maxima.get(name, 0.0), largest)
-    counts = {name: np.zeros(len(largest) * N_BINS, np.int64) for name, largest in maxima.items()}
+    weights = {name: np.zeros(len(largest) * (N_BINS + 1)) for name, largest in maxima.items()}
     for name, values in _activations(graph, calibration):
-        n_channels = len(values)
-        width = np.where(maxima[name] > 0, maxima[name], 1.0)[:, None] / N_BINS
-        bins = np.minimum((values / width).astype(np.int64), N_BINS - 1)
-        places = bins + np.arange(n_channels)[:, None] * N_BINS
-        counts[name] += np.bincount(places[values > 0], minlength=n_channels * N_BINS)
-    return {name: _Histogram(maxima[name], counts[name].reshape(-1, N_BINS)) for name in maxima}
+        width = np.where(maxima[name] > 0, maxima[name], 1.0) / N_BINS
+        channels, _ = is_positive = np.nonzero(values > 0)
+        positions = values[is_positive] / width[channels]
+        below = np.minimum(positions.astype(np.int64), N_BINS - 1)
+        share = positions - below
+        places = below + channels * (N_BINS + 1)
+        size = len(weights[name])
+        weights[name] += np.bincount(places, 1 - share, size)
+        weights[name] += np.bincount(places + 1, share, size)
+    return {
+        name: _Histogram(maxima[name], weights[name].reshape(-1, N_BINS + 1)) for name in maxima
+    }
 
 
 def _activations(graph: Graph, calibration: tuple[Array, ...]) -> Iterator[tuple[str, Array]]:
@@ -90,23 +100,25 @@ def _activations(graph: Graph, calibration: tuple[Array, ...]) -> Iterator[tuple
 def _channel_percentiles(
     histogram: _Histogram, percentile: float, *, fallback: float
 ) -> npt.NDArray[np.float64]:
-    """Interpolate inside the bin that the percentile falls into; silent channels get `fallback`."""
-    totals = histogram.counts.sum(axis=1)
-    wanted = totals * (percentile / 100)
-    cumulative = np.cumsum(histogram.counts, axis=1)
-    bins = (cumulative < wanted[:, None]).sum(axis=1).clip(max=N_BINS - 1)
-    channels = np.arange(len(bins))
-    inside = histogram.counts[channels, bins]
-    below = cumulative[channels, bins] - inside
-    fraction = np.divide(wanted - below, inside, out=np.ones(len(bins)), where=inside > 0)
-    values = (bins + fraction) * histogram.maxima / N_BINS
-    return np.where(histogram.maxima > 0, np.minimum(values, histogram.maxima), fallback)
+    """Interpolate between the points around the percentile; silent channels get `fallback`."""
+    points = np.arange(N_BINS + 1) / N_BINS
+    values = [
+        maximum * _interpolate(points, weights, percentile) if maximum > 0 else fallback
+        for maximum, weights in zip(histogram.maxima, histogram.weights, strict=True)
+    ]
+    return np.array(values)
 
 
 def _layer_percentile(histogram: _Histogram, percentile: float) -> float:
-    """The percentile over all channels: the upper edge of the bin in which it falls."""
-    edges = (np.arange(1, N_BINS + 1) / N_BINS) * histogram.maxima[:, None]
-    order = np.argsort(edges, axis=None)
-    cumulative = np.cumsum(histogram.counts.reshape(-1)[order])
-    place = np.searchsorted(cumulative, cumulative[-1] * (percentile / 100))
-    return float(edges.reshape(-1)[order[min(place, len(order) - 1)]])
+    """The percentile over all channels."""
+    points = (np.arange(N_BINS + 1) / N_BINS * histogram.maxima[:, None]).reshape(-1)
+    order = np.argsort(points)
+    return _interpolate(points[order], histogram.weights.reshape(-1)[order], percentile)
+
+
+def _interpolate(
+    points: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], percentile: float
+) -> float:
+    """Return where the cumulated weight of sorted points reaches a percentile; 100: the last."""
+    cumulative = np.cumsum(weights)
+    return float(np.interp(cumulative[-1] * (percentile / 100), cumulative, points))

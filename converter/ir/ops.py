@@ -188,14 +188,12 @@ class BatchNorm(Op):
 
     def as_scale(self, rank: int) -> Scale:
         """Return the same function as a Scale, for samples of `rank` axes."""
-        scale = self.scale.astype(np.float64) / np.sqrt(
-            self.variance.astype(np.float64) + self.epsilon
-        )
+        # float32 after every step, in the order in which exporters fold it: most weights of a
+        # Keras file and of its exported ONNX file then agree bit for bit.
+        variance = (self.variance + np.float32(self.epsilon)).astype(np.float64)
+        scale = (1 / np.sqrt(variance)).astype(np.float32) * self.scale
         shift = self.shift - self.mean * scale
-        return Scale(
-            _per_channel(scale.astype(np.float32), rank - 1),
-            _per_channel(shift.astype(np.float32), rank - 1),
-        )
+        return Scale(_per_channel(scale, rank - 1), _per_channel(shift, rank - 1))
 
 
 @dataclass(frozen=True, eq=False)
