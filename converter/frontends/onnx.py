@@ -117,7 +117,7 @@ def _translate(model: OnnxModel, where: str, name: str) -> Graph:
                 f"{where}: {len(translation.reasons)} reasons why it cannot be translated, "
                 "expected none:",
                 reasons=tuple(translation.reasons),
-                hint=f"operators with a translation: {', '.join(OPERATORS)}",
+                hint=_hint(translation.reasons),
             )
         check_nodes(model)
         described = {
@@ -132,3 +132,11 @@ def _translate(model: OnnxModel, where: str, name: str) -> Graph:
         raise
     except (FormatError, GraphError) as error:
         raise FormatError(f"{where}: {error}", hint=error.hint or DAMAGED) from error
+
+
+def _hint(reasons: list[str]) -> str:
+    n_inputs = sum(" (input): " in reason for reason in reasons)
+    parts = ["export the network with float32 inputs of fixed sizes"] if n_inputs else []
+    if n_inputs < len(reasons):
+        parts.append(f"operators with a translation: {', '.join(OPERATORS)}")
+    return "; ".join(parts)

@@ -58,7 +58,7 @@ def test_inputs_that_cannot_be_fed(tmp_path: Path) -> None:
     w.inputs.append(helper.make_tensor_sequence_value_info("list", FLOAT, (1,)))
     names = (image, count, odd, "free", "single", "list")
     outputs = [w.op("Relu", name) for name in names]
-    refuse(
+    error = refuse(
         w.save(tmp_path, *outputs),
         "image (input): has the shape [N, 3, ?, ?], expected fixed sizes behind the batch",
         "count (input): holds uint8, expected float32",
@@ -67,6 +67,7 @@ def test_inputs_that_cannot_be_fed(tmp_path: Path) -> None:
         "single (input): has no shape or no axes, expected the batch and fixed sizes",
         "list (input): holds no tensor, expected float32",
     )
+    assert error.hint == "export the network with float32 inputs of fixed sizes"
 
 
 def test_outputs_that_are_no_batches(tmp_path: Path) -> None:
