@@ -67,6 +67,11 @@ def load_data(
     """
     if limit is not None and limit < 1:
         raise DataError(f"limit {limit}, expected at least 1", hint="leave it out to take all")
+    if scale == 0 or not (math.isfinite(scale) and math.isfinite(offset)):
+        raise DataError(
+            f"input scale {scale:g}, offset {offset:g}, expected finite numbers and a scale not 0",
+            hint="the network is fed x * scale + offset; 1 and 0 change nothing",
+        )
     path = Path(spec)
     if spec.startswith("fashion-mnist"):
         data = _load_fashion_mnist(spec, shapes, limit, shipped=shipped)

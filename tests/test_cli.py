@@ -169,7 +169,7 @@ def convert_mlp(folder, *more: object):
         (("--n-steps", 0), "n_steps 0, expected at least 1"),
         (("--calibration-samples", 0), "limit 0, expected at least 1"),
         (("--calibration", "nowhere"), "nowhere: no such data"),
-        (("--input-scale", 0), "never active|holds NaN"),
+        (("--input-scale", 0), "input scale 0, offset 0, expected finite"),
         (("-o", "missing/folder/a.snn"), "missing/folder"),
         (("-o", "a.onnx"), r"\.snn"),
     ],

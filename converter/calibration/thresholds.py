@@ -46,9 +46,12 @@ def find_activation_percentiles(
         PassError: A layer is never active, no samples, or the percentile is outside its range.
     """
     if not 0 < percentile <= 100:
-        raise PassError(f"percentile {percentile}, expected 0 < percentile <= 100")
+        raise PassError(
+            f"percentile {percentile}, expected 0 < percentile <= 100",
+            hint="99.9 is the default, 100 the maximum",
+        )
     if not len(calibration[0]):
-        raise PassError("calibration: has no samples, expected at least one")
+        raise PassError("calibration: has no samples, expected at least one", hint="add data")
     histograms = _collect(graph, calibration)
     silent = [name for name, found in histograms.items() if not found.maxima.any()]
     if silent:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +49,11 @@ def make_run(graph: Graph, parsed: Model, name: str, load: Callable[[], keras.Mo
     def run(inputs: tuple[Array, ...]) -> tuple[Array, ...]:
         arrays = check_inputs(graph, inputs)
         try:
-            model = loaded[0] if loaded else load()
-            loaded[:] = [model]
+            if not loaded:
+                with _quiet_start():
+                    loaded.append(load())
+                    _run_batch(loaded[0], parsed, tuple(each[:1] for each in arrays))
+            model = loaded[0]
             batches = [
                 _run_batch(
                     model, parsed, tuple(each[start : start + BATCH_SIZE] for each in arrays)
@@ -67,6 +72,20 @@ def make_run(graph: Graph, parsed: Model, name: str, load: Callable[[], keras.Mo
         return tuple(np.concatenate(parts) for parts in zip(*batches, strict=True))
 
     return run
+
+
+@contextlib.contextmanager
+def _quiet_start() -> Iterator[None]:
+    """Drop what TensorFlow writes to the process' standard error before its log level holds."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def load_file(path: Path, config: Mapping[str, Any], sha256: str) -> keras.Model:

@@ -51,6 +51,12 @@ def test_data_that_does_not_exist(spec, shape, message):
         load_data(spec, (shape,))
 
 
+@pytest.mark.parametrize(("scale", "offset"), [(0, 0), (float("nan"), 0), (1, float("inf"))])
+def test_scale_and_offset_out_of_range(scale, offset):
+    with pytest.raises(DataError, match="expected finite numbers and a scale not 0"):
+        load_data("fashion-mnist:test", ((784,),), scale=scale, offset=offset)
+
+
 def test_limit_below_one():
     with pytest.raises(DataError, match="limit 0, expected at least 1"):
         load_data("fashion-mnist:test", ((784,),), limit=0)
