@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,7 +16,7 @@ import numpy as np
 from ...converter.errors import SimulationError
 from ...converter.ir import Array, Graph
 from ...converter.ir.interpret import check_inputs
-from ...converter.ir.ops import Input
+from ..plan.constants import Constants
 from ..plan.memory import Memory, make_memory
 from ..plan.planner import Plan, plan_graph
 from ..simulation import Counts, Runner, Simulation, fan_outs, neurons
@@ -69,7 +68,7 @@ class EventRunner:
         stop = threading.Event()
 
         def work() -> Memory:
-            memory = self._make_memory(n_steps)
+            memory = self._make_memory(n_steps, Constants(self.graph, arrays))
             while not stop.is_set() and (sample := next(numbers)) < n_samples:
                 fed = tuple(array[sample : sample + 1] for array in arrays)
                 self._simulate(memory, fed, n_steps, sample, results, stop)
@@ -86,13 +85,13 @@ class EventRunner:
                 stop.set()
         return results.collect(memories)
 
-    def _make_memory(self, n_steps: int) -> Memory:
+    def _make_memory(self, n_steps: int, constants: Constants) -> Memory:
         try:
-            memory = make_memory(self.plan.arena)
+            memory = make_memory(self.plan.arena, constants)
         except MemoryError as error:
             raise SimulationError(
                 f"graph: the events of {self.plan.arena.n_steps} steps need "
-                f"{self.plan.arena.n_bytes:,} bytes per thread, more than there are",
+                f"{2 * self.plan.arena.n_events:,} bytes per thread, more than there are",
                 hint="use fewer --threads, or --engine reference with a small --batch-size",
             ) from error
         for name in fan_outs(self.graph, varying=True):
@@ -110,7 +109,7 @@ class EventRunner:
         results: _Results,
         stop: threading.Event,
     ) -> None:
-        memory.constants = self._compute_constants(inputs)
+        memory.constants = Constants(self.graph, inputs)
         memory.counts = results.counts_of(sample)
         for stage in self.plan.stages:
             stage.begin(memory)
@@ -133,16 +132,6 @@ class EventRunner:
                 totals[number] = sums[-1]
                 means = sums / divisors.reshape(-1, *(1,) * total.ndim)
                 results.outputs[number][first : first + n_now, sample] = means
-
-    def _compute_constants(self, inputs: tuple[Array, ...]) -> Mapping[str, Array]:
-        fed = dict(zip(self.graph.inputs, inputs, strict=True))
-        values: dict[str, Array] = {}
-        for node in self.plan.constants:
-            if isinstance(node.op, Input):
-                values[node.name] = fed[node.name]
-            else:
-                values[node.name] = node.op.apply(*(values[name] for name in node.inputs))
-        return values
 
 
 class _Results:

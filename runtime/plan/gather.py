@@ -31,8 +31,7 @@ class Gather:
         n_channels: C_out, filled up to whole blocks.
         chunks: [chunks, 3].
         tap_starts: [sets, positions + 1].
-        sites: [taps].
-        bases: [taps].
+        taps: [taps * 4].
         rows: Flat, aligned.
         block_size: Entries of one block of `rows`.
         max_events: The most events that can reach one output position in one step.
@@ -42,8 +41,7 @@ class Gather:
     n_channels: int
     chunks: Ints
     tap_starts: Ints
-    sites: npt.NDArray[np.int32]
-    bases: npt.NDArray[np.int32]
+    taps: npt.NDArray[np.int32]
     rows: Array
     block_size: int
     max_events: int
@@ -54,7 +52,7 @@ def make_gather(
     n_positions: int,
     n_channels: int,
     place: Callable[[Sites], int],
-    stride: int,
+    n_steps: int,
 ) -> Gather:
     """Compile the terms of a layer.
 
@@ -62,8 +60,8 @@ def make_gather(
         terms: What adds to its currents.
         n_positions: Output positions.
         n_channels: Output channels.
-        place: Number of the first site.
-        stride: Entries of the offsets per site.
+        place: Place of the first offset of sites.
+        n_steps: Steps of a block.
 
     Raises:
         SimulationError: A block of weights is larger than 2 GiB.
@@ -71,7 +69,7 @@ def make_gather(
     width = next((width for width in WIDTHS if n_channels <= width), WIDTHS[-1])
     n_blocks = -(-n_channels // width)
     sets: dict[tuple[bytes, ...], int] = {}
-    taps: list[tuple[Ints, Ints, Ints]] = []
+    taps: list[tuple[Ints, Ints]] = []
     blocks: list[Array] = []
     set_of_block = []
     for block in range(n_blocks):
@@ -81,7 +79,7 @@ def make_gather(
         key = tuple(words.tobytes() for words in used)
         if key not in sets:
             sets[key] = len(sets)
-            taps.append(_make_taps(terms, used, n_positions, place, stride))
+            taps.append(_make_taps(terms, used, n_positions, place, n_steps))
         set_of_block.append(sets[key])
         rows = [_pack(part, words, width) for part, words in zip(weights, used, strict=True)]
         blocks.append(np.concatenate([np.zeros((1, width), np.float32), *rows]))
@@ -95,19 +93,18 @@ def make_gather(
     for block, block_weights in enumerate(blocks):
         packed[block, : len(block_weights)] = block_weights
     starts, first = [], 0
-    for counts, _, _ in taps:
+    for counts, _ in taps:
         starts.append(first + np.concatenate([[0], np.cumsum(counts)]))
         first = int(starts[-1][-1])
     per_chunk = max(1, CACHED // (block_rows * width * 4))
-    sites = np.concatenate([found[1] for found in taps])
-    bases = np.concatenate([found[2] for found in taps]) * (width * 4)
+    all_taps = np.concatenate([found[1] for found in taps])
+    all_taps[:, 3] *= width * 4
     return Gather(
         (0,) * width,
         n_blocks * width,
         _make_chunks(set_of_block, per_chunk),
         np.array(starts, np.int64).reshape(len(taps), n_positions + 1),
-        sites.astype(np.int32),
-        bases.astype(np.int32),
+        all_taps.astype(np.int32).reshape(-1),
         packed.reshape(-1),
         block_rows * width,
         _max_events(terms),
@@ -145,24 +142,47 @@ def _make_taps(
     used: list[npt.NDArray[np.bool_]],
     n_positions: int,
     place: Callable[[Sites], int],
-    stride: int,
-) -> tuple[Ints, Ints, Ints]:
-    """Return the number of taps per output position, and site and first row of every tap."""
-    outputs, sites, bases = [], [], []
+    n_steps: int,
+) -> tuple[Ints, Ints]:
+    """Return the number of taps per output position, and the taps [taps, 4], bases in rows."""
+    found = [np.empty((0, 5), np.int64)]
     first_row = 1  # behind the row of zeros
     for term, words in zip(terms, used, strict=True):
-        n_rows = len(_channels_of(words, term.sites.n_channels))
-        width = n_words(term.sites.n_channels)
+        sites, n_rows = term.sites, len(_channels_of(words, term.sites.n_channels))
+        n_site_words = n_words(sites.n_channels)
+        line, position = np.divmod(term.positions, sites.line_length)
+        stride = sites.line_length * n_site_words
+        first = place(sites) + line * n_steps * stride + position * n_site_words
         for rank, word in enumerate(np.flatnonzero(words)):
-            outputs.append(term.outputs)
-            sites.append((place(term.sites) + term.positions * width + word) * stride)
-            bases.append(first_row + term.kernels * n_rows + rank * WORD)
+            base = first_row + term.kernels * n_rows + rank * WORD
+            number = position * sites.n_channels + word * WORD
+            one = np.ones_like(first)
+            found.append(
+                np.stack([term.outputs, first + word, one, stride * one, base - number], axis=1)
+            )
         first_row += n_rows * term.n_kernels
-    empty = np.empty(0, np.int64)
-    flat_outputs = np.concatenate([*outputs, empty])
-    order = np.argsort(flat_outputs, kind="stable")
-    counts = np.bincount(flat_outputs, minlength=n_positions)
-    return counts, np.concatenate([*sites, empty])[order], np.concatenate([*bases, empty])[order]
+    return _merge_runs(np.concatenate(found), n_positions)
+
+
+def _merge_runs(taps: Ints, n_positions: int) -> tuple[Ints, Ints]:
+    """Join the taps of an output position that follow one another in a line and in the rows.
+
+    Args:
+        taps: [taps, 5]: output position, and the four entries of a tap.
+        n_positions: Output positions.
+
+    Returns:
+        As `_make_taps`.
+    """
+    taps = taps[np.lexsort((taps[:, 1], taps[:, 0]))]
+    before, after = taps[:-1], taps[1:]
+    follows = (before[:, 1] + 1 == after[:, 1]) & (before[:, [0, 3, 4]] == after[:, [0, 3, 4]]).all(
+        axis=1
+    )
+    starts = np.flatnonzero(np.concatenate([[True], ~follows])[: len(taps)])
+    merged = taps[starts]
+    merged[:, 2] = np.diff(np.concatenate([starts, [len(taps)]]))
+    return np.bincount(merged[:, 0], minlength=n_positions), merged[:, 1:]
 
 
 def _make_chunks(set_of_block: list[int], per_chunk: int) -> Ints:

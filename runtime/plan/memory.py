@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ...converter.ir import Array
+from .constants import Constants
 from .views import Ints, Sites, n_words
 
 SLACK = 64
-"""Bytes behind the last event, and entries behind the last row, that kernels may overwrite."""
+"""Entries behind the last event, and behind the last row, that kernels may overwrite."""
 MAX_STEPS = 32
-MAX_BYTES = 2**28
-"""The size of all lists of events that blocks of MAX_STEPS steps may reach, at worst."""
+MAX_EVENTS = 2**28
+"""Events of a block of steps that may come to be if every neuron fires at every step."""
 
 
 @dataclass(eq=False)
@@ -25,30 +25,29 @@ class Arena:
 
     Attributes:
         n_steps: Steps of a block.
-        first_site: Number of the first site, by sites.
-        first_byte: Likewise, place of the first event.
+        first_offset: Place of the first offset, by sites.
+        first_event: Likewise, of the first event.
+        n_offsets: Of all sites.
+        n_events: Of all sites, if every neuron fires at every step.
+        n_rows: The most rows that an output position adds in one step.
     """
 
     n_steps: int
-    first_site: dict[Sites, int] = field(default_factory=dict)
-    first_byte: dict[Sites, int] = field(default_factory=dict)
-    n_sites: int = 0
-    n_bytes: int = 0
+    first_offset: dict[Sites, int] = field(default_factory=dict)
+    first_event: dict[Sites, int] = field(default_factory=dict)
+    n_offsets: int = 0
+    n_events: int = 0
     n_rows: int = 0
 
     def place(self, sites: Sites) -> int:
-        """Return the number of the first site."""
-        if sites not in self.first_site:
-            self.first_site[sites] = self.n_sites
-            self.first_byte[sites] = self.n_bytes
-            self.n_sites += sites.n_positions * n_words(sites.n_channels)
-            self.n_bytes += len(sites.sources) * sites.n_channels * self.n_steps + SLACK
-        return self.first_site[sites]
-
-    @property
-    def stride(self) -> int:
-        """Entries of the offsets per site."""
-        return self.n_steps + 1
+        """Return the place of the first offset; make room if these sites are new."""
+        if sites not in self.first_offset:
+            self.first_offset[sites] = self.n_offsets
+            self.first_event[sites] = self.n_events
+            n_words_per_step = sites.n_positions * n_words(sites.n_channels)
+            self.n_offsets += n_words_per_step * self.n_steps + 1
+            self.n_events += len(sites.sources) * sites.n_channels * self.n_steps + SLACK
+        return self.first_offset[sites]
 
 
 @dataclass(eq=False)
@@ -57,12 +56,12 @@ class Memory:
 
     Attributes:
         data: Events of all sites.
-        offsets: [sites, steps + 1]: where the events of a step begin.
+        offsets: Where the events of a site and step begin, for all sites.
         index: Rows that one output position needs, for all steps of a block.
         starts: [steps + 1]: where those of a step begin.
-        masks: Spikes by node, [positions, steps, words].
+        constants: What is the same at every step, for this sample.
+        masks: Spikes by node, [lines, steps, positions of a line, words].
         blocks: Values by node of the steps of this block, [steps, ...].
-        constants: Values by node that are the same at every step, for this sample.
         arrays: Potentials, states and buffers, by their stage.
         operations: Synaptic operations by node, [T], of all samples so far.
         spikes: Spikes by node, of all samples so far.
@@ -70,13 +69,13 @@ class Memory:
         first_step: Of this block.
     """
 
-    data: npt.NDArray[np.uint8]
-    offsets: Ints
+    data: npt.NDArray[np.uint16]
+    offsets: npt.NDArray[np.int32]
     index: npt.NDArray[np.int32]
     starts: Ints
+    constants: Constants
     masks: dict[str, npt.NDArray[np.uint64]] = field(default_factory=dict)
     blocks: dict[str, Array] = field(default_factory=dict)
-    constants: Mapping[str, Array] = field(default_factory=dict)
     arrays: dict[object, Any] = field(default_factory=dict)
     operations: dict[str, Ints] = field(default_factory=dict)
     spikes: dict[str, int] = field(default_factory=dict)
@@ -89,16 +88,17 @@ class Memory:
         self.operations[name][chosen] += operations
 
 
-def make_memory(arena: Arena) -> Memory:
+def make_memory(arena: Arena, constants: Constants) -> Memory:
     """Return memory for one thread; pages are taken from the system when they are first used."""
     return Memory(
-        np.empty(arena.n_bytes + SLACK, np.uint8),
-        np.zeros((arena.n_sites, arena.stride), np.int64),
+        np.empty(arena.n_events + SLACK, np.uint16),
+        np.zeros(arena.n_offsets, np.int32),
         np.empty(arena.n_rows * arena.n_steps + SLACK, np.int32),
-        np.zeros(arena.stride, np.int64),
+        np.zeros(arena.n_steps + 1, np.int64),
+        constants,
     )
 
 
-def steps_per_block(n_bytes: int) -> int:
+def steps_per_block(n_entries: int) -> int:
     """Return how many steps to simulate at a time, for so many spiking entries per step."""
-    return max(1, min(MAX_STEPS, MAX_BYTES // max(1, n_bytes)))
+    return max(1, min(MAX_STEPS, MAX_EVENTS // max(1, n_entries)))

@@ -30,6 +30,7 @@ from ...converter.ir.ops import (
     Transpose,
 )
 from ...converter.ir.windows import Window
+from .constants import find_constant_conv
 from .gather import Gather, make_gather
 from .memory import Arena, steps_per_block
 from .stages import (
@@ -46,7 +47,17 @@ from .stages import (
     make_list_stage,
 )
 from .terms import Term, conv_terms, dense_terms, scale_terms
-from .views import Ints, Sites, View, concatenate, pool, rearrange, split_shape, view_layer
+from .views import (
+    MAX_LINE,
+    Ints,
+    Sites,
+    View,
+    concatenate,
+    pool,
+    rearrange,
+    split_shape,
+    view_layer,
+)
 
 MAX_TAPS = 2**27
 """Taps of one layer; more would need too much memory for the lists of them."""
@@ -76,14 +87,12 @@ class Plan:
     Attributes:
         stages: In order.
         arena: Where events lie.
-        constants: Nodes to compute once per sample, in order.
         outputs: Names of the graph's outputs.
         fallbacks: Nodes that run in the reference engine's code.
     """
 
     stages: tuple[Stage, ...]
     arena: Arena
-    constants: tuple[Node, ...]
     outputs: tuple[str, ...]
     fallbacks: tuple[str, ...]
 
@@ -107,8 +116,7 @@ def plan_graph(graph: Graph) -> Plan:
             stages.append(planner.list_stage(stage))
         else:
             stages.append(stage)
-    constants = tuple(node for node in graph.nodes if node.name not in graph.varying)
-    return Plan(tuple(stages), planner.arena, constants, graph.outputs, tuple(planner.fallbacks))
+    return Plan(tuple(stages), planner.arena, graph.outputs, tuple(planner.fallbacks))
 
 
 @dataclass(eq=False)
@@ -141,7 +149,7 @@ class _Planner:
         """Return a result as events, if it can be."""
         if name not in self.views and name in self.graph.varying:
             type_ = self.graph.types[name]
-            if type_.spiking and name not in self.currents:
+            if type_.spiking and split_shape(type_.shape)[1] <= MAX_LINE:
                 self.block(name)
                 self.stages.append(PackStage(name, type_.shape, self.arena.n_steps))
                 self.views[name] = view_layer(name, type_.shape)
@@ -192,11 +200,14 @@ class _Planner:
         for term in current.terms:
             self.listed(term.sites)
         gather = make_gather(
-            current.terms, n_positions, n_channels, self.arena.place, self.arena.stride
+            current.terms, n_positions, n_channels, self.arena.place, self.arena.n_steps
         )
         self.arena.n_rows = max(self.arena.n_rows, gather.max_events + 4)
         static = fill_up(current.static, gather.n_channels, np.float32(0))
-        return gather, Bias(static, current.constants, current.blocks, n_positions)
+        found = {name: find_constant_conv(self.graph, name) for name in current.constants}
+        convs = tuple(conv for conv in found.values() if conv is not None)
+        others = tuple(name for name in current.constants if found[name] is None)
+        return gather, Bias(static, convs, others, current.blocks, n_positions)
 
     def listed(self, sites: Sites) -> dict[str, Ints]:
         """Make sure that events are listed; return who counts them as synaptic operations."""
@@ -209,8 +220,8 @@ class _Planner:
     def list_stage(self, sites: Sites) -> Stage:
         return make_list_stage(
             sites,
-            self.arena.first_site[sites],
-            self.arena.first_byte[sites],
+            self.arena.first_offset[sites],
+            self.arena.first_event[sites],
             self.consumers[sites],
             self.arena.n_steps,
         )
@@ -244,11 +255,11 @@ def _fan_out_by_position(view: View, fan_out: Array) -> list[Ints] | None:
     return shares
 
 
-def _fire(planner: _Planner, node: Node) -> View:
+def _fire(planner: _Planner, node: Node) -> View | None:
     shape = planner.graph.types[node.name].shape
     gather, bias = planner.compile(planner.current(node.inputs[0]), shape)
     planner.stages.append(make_fire_stage(node, shape, gather, bias, planner.arena.n_steps))
-    return view_layer(node.name, shape)
+    return view_layer(node.name, shape) if split_shape(shape)[1] <= MAX_LINE else None
 
 
 def _conv(planner: _Planner, node: Node) -> Current | None:

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ...converter.ir import Array, IntegrateFire, Node, Reset, StatefulOp
+from .constants import ConstantConv
 from .gather import Gather, aligned
 from .memory import Memory
-from .views import WORD, Ints, Sites, n_words, split_shape
+from .views import WORD, Ints, Sites, line_length, n_words, split_shape
 
 
 class Stage(Protocol):
@@ -30,19 +31,21 @@ class Bias:
 
     Attributes:
         static: [positions or 1, channels], filled up to whole blocks of channels.
-        constants: Nodes whose value for the sample is added.
+        convs: Convolutions of what is the same at every step.
+        constants: Other nodes whose value for the sample is added.
         blocks: Nodes whose values for every step are added.
         n_positions: Of the layer.
     """
 
     static: Array
+    convs: tuple[ConstantConv, ...]
     constants: tuple[str, ...]
     blocks: tuple[str, ...]
     n_positions: int
 
     def begin(self, memory: Memory, n_steps: int) -> None:
         """Add up what is the same at every step of the sample."""
-        if not self.constants and not self.blocks:
+        if not (self.convs or self.constants or self.blocks):
             memory.arrays[self] = self.static.reshape(-1)
             return
         n_channels = self.static.shape[1]
@@ -53,8 +56,9 @@ class Bias:
                 memory.arrays[self, "blocks"] = aligned(shape, np.float32)
         total = memory.arrays[self].reshape(self.n_positions, n_channels)
         total[:] = self.static
-        for name in self.constants:
-            value = _channels_last(memory.constants[name])
+        values = [conv.compute(memory.constants) for conv in self.convs]
+        values += [_channels_last(memory.constants[name]) for name in self.constants]
+        for value in values:
             total[:, : value.shape[1]] += value
 
     def current(self, memory: Memory) -> tuple[Array, int, int]:
@@ -81,21 +85,22 @@ class ListStage:
 
     Attributes:
         sites: What to list.
-        first_site: Number of the first site.
-        first_byte: Place of the first event.
+        first_offset: Place of the first offset.
+        first_event: Place of the first event.
         consumers: Nodes with synapses.
-        fan_outs: [consumers, sites]: connections of an event.
-        sources: As `list_events` takes them, like the next two.
+        fan_outs: As `list_events` takes them, like the rest.
     """
 
     sites: Sites
-    first_site: int
-    first_byte: int
+    first_offset: int
+    first_event: int
+    n_steps: int
     consumers: tuple[str, ...]
     fan_outs: Ints
     sources: Ints
     first_source: Ints
     n_bytes: Ints
+    numbers: npt.NDArray[np.uint16]
 
     def begin(self, memory: Memory) -> None:
         pass
@@ -107,18 +112,19 @@ class ListStage:
         masks = memory.masks[self.sites.layer]
         list_events(
             masks.reshape(-1),
-            masks.shape[2],
+            masks.shape[2] * masks.shape[3],
             self.sources,
             self.first_source,
             self.n_bytes,
+            self.numbers,
             BYTE_PLACES,
             n_steps,
+            self.n_steps,
             memory.data,
-            self.first_byte,
-            memory.offsets[self.first_site : self.first_site + len(self.n_bytes)],
+            self.first_event,
+            memory.offsets[self.first_offset :],
             self.fan_outs,
             operations,
-            memory.starts,
         )
         for name, counted in zip(self.consumers, operations, strict=True):
             memory.count(name, counted)
@@ -126,30 +132,35 @@ class ListStage:
 
 def make_list_stage(
     sites: Sites,
-    first_site: int,
-    first_byte: int,
+    first_offset: int,
+    first_event: int,
     consumers: dict[str, Ints],
     n_steps: int,
 ) -> ListStage:
     """Return the stage for `sites`; consumers are connections per position, by node."""
     words = n_words(sites.n_channels)
     counts = np.diff(sites.first_source)
-    places = (sites.sources[:, None] * n_steps * words + np.arange(words)).T  # [words, sources]
+    length = line_length(sites.layer_shape)
+    line, position = np.divmod(sites.sources, length)
+    places = ((line * n_steps * length + position)[:, None] * words + np.arange(words)).T
     owners = np.repeat(np.arange(sites.n_positions), counts)
     # the lists of one position's words follow one another, each with the position's sources
     order = np.argsort((owners * words + np.arange(words)[:, None]).reshape(-1), kind="stable")
-    first_source = np.concatenate([[0], np.cumsum(np.repeat(counts, words))])
-    n_bytes = np.minimum(8, -(-(sites.n_channels - WORD * np.arange(words)) // 8))
+    first_channel = WORD * np.arange(words)
+    n_bytes = np.minimum(8, -(-(sites.n_channels - first_channel) // 8))
+    positions = np.arange(sites.line_length)[:, None]
     fan_outs = [np.repeat(fan_out, words) for fan_out in consumers.values()]
     return ListStage(
         sites,
-        first_site,
-        first_byte,
+        first_offset,
+        first_event,
+        n_steps,
         tuple(consumers),
         np.array(fan_outs, np.int64).reshape(len(consumers), sites.n_positions * words),
         places.reshape(-1)[order].astype(np.int64),
-        first_source.astype(np.int64),
-        np.tile(n_bytes, sites.n_positions).astype(np.int64),
+        np.concatenate([[0], np.cumsum(np.repeat(counts, words))]).astype(np.int64),
+        np.tile(n_bytes, sites.line_length).astype(np.int64),
+        (positions * sites.n_channels + first_channel).reshape(-1).astype(np.uint16),
     )
 
 
@@ -171,45 +182,58 @@ class FireStage:
         n_channels = self.gather.n_channels
         if self not in memory.arrays:
             memory.arrays[self] = aligned((n_positions, n_channels), np.float32)
-            words = n_words(n_channels)
-            memory.masks[self.node.name] = np.zeros((n_positions, self.n_steps, words), np.uint64)
+            memory.masks[self.node.name] = _make_masks(self.shape, self.n_steps)
         memory.arrays[self][:] = self.initial
         self.bias.begin(memory, self.n_steps)
 
     def run(self, memory: Memory, n_steps: int) -> None:
-        from ..kernels.events import fire
+        from ..kernels.events import fire, fire_constant
 
         gather, masks = self.gather, memory.masks[self.node.name]
         current, position_stride, step_stride = self.bias.current(memory)
-        n_fired = fire(
-            gather.chunks,
-            gather.tap_starts,
-            gather.sites,
-            gather.bases,
-            memory.data,
-            memory.offsets.reshape(-1),
-            gather.rows,
-            gather.block_size,
-            current,
-            position_stride,
-            step_stride,
-            n_steps,
-            memory.index,
-            memory.starts,
+        neurons = (
             memory.arrays[self].reshape(-1),
             self.threshold.reshape(-1),
             self.threshold.shape[1] if len(self.threshold) > 1 else 0,
             self.to_zero,
             masks.reshape(-1).view(np.uint8),
             masks.shape[1],
+            masks.shape[3],
             masks.shape[2],
-            gather.lanes,
         )
+        if not len(gather.taps) and not step_stride:
+            n_fired = fire_constant(
+                gather.tap_starts.shape[1] - 1,
+                current,
+                position_stride,
+                n_steps,
+                *neurons,
+                gather.rows,
+                memory.index,
+                gather.lanes,
+            )
+        else:
+            n_fired = fire(
+                gather.chunks,
+                gather.tap_starts,
+                gather.taps,
+                memory.data,
+                memory.offsets,
+                gather.rows,
+                gather.block_size,
+                current,
+                position_stride,
+                step_stride,
+                n_steps,
+                memory.index,
+                memory.starts,
+                *neurons,
+                gather.lanes,
+            )
         memory.spikes[self.node.name] += n_fired
         if self.node.name in memory.counts:
-            n_positions, n_channels = split_shape(self.shape)[0], split_shape(self.shape)[1]
-            counted = _unpack(masks[:, :n_steps], n_channels).sum(axis=1, dtype=np.int64)
-            memory.counts[self.node.name] += counted.reshape(n_positions, n_channels)
+            bits = _unpack(masks[:, :n_steps], split_shape(self.shape)[1])
+            memory.counts[self.node.name] += bits.sum(axis=0, dtype=np.int64)
 
 
 def make_fire_stage(
@@ -250,10 +274,9 @@ class CurrentStage:
         add_currents(
             gather.chunks,
             gather.tap_starts,
-            gather.sites,
-            gather.bases,
+            gather.taps,
             memory.data,
-            memory.offsets.reshape(-1),
+            memory.offsets,
             gather.rows,
             gather.block_size,
             current,
@@ -282,9 +305,7 @@ class UnpackStage:
 
     def run(self, memory: Memory, n_steps: int) -> None:
         bits = _unpack(memory.masks[self.name][:, :n_steps], split_shape(self.shape)[1])
-        memory.blocks[self.name] = _channels_first(
-            bits.transpose(1, 0, 2).astype(np.float32), self.shape
-        )
+        memory.blocks[self.name] = _channels_first(bits.astype(np.float32), self.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -297,16 +318,15 @@ class PackStage:
 
     def begin(self, memory: Memory) -> None:
         if self.name not in memory.masks:
-            n_positions, n_channels = split_shape(self.shape)
-            shape = (n_positions, self.n_steps, n_words(n_channels))
-            memory.masks[self.name] = np.zeros(shape, np.uint64)
+            memory.masks[self.name] = _make_masks(self.shape, self.n_steps)
 
     def run(self, memory: Memory, n_steps: int) -> None:
         n_positions, n_channels = split_shape(self.shape)
         values = memory.blocks[self.name].reshape(n_steps, n_channels, n_positions)
         bits = np.packbits(values.transpose(2, 0, 1) != 0, axis=2, bitorder="little")
-        bytes_ = memory.masks[self.name].view(np.uint8)
-        bytes_[:, :n_steps, : bits.shape[2]] = bits
+        masks = memory.masks[self.name]
+        lines = bits.reshape(masks.shape[0], masks.shape[2], n_steps, -1).transpose(0, 2, 1, 3)
+        masks.view(np.uint8)[:, :n_steps, :, : lines.shape[3]] = lines
 
 
 @dataclass(frozen=True, eq=False)
@@ -382,7 +402,15 @@ def _channels_first(values: Array, shape: tuple[int, ...]) -> Array:
     return np.ascontiguousarray(values.transpose(0, 2, 1)).reshape(len(values), *shape)
 
 
+def _make_masks(shape: tuple[int, ...], n_steps: int) -> npt.NDArray[np.uint64]:
+    """Return no spikes, [lines, steps, positions of a line, words]."""
+    n_positions, n_channels = split_shape(shape)
+    length = line_length(shape)
+    return np.zeros((n_positions // length, n_steps, length, n_words(n_channels)), np.uint64)
+
+
 def _unpack(masks: npt.NDArray[np.uint64], n_channels: int) -> npt.NDArray[np.uint8]:
-    """Return [positions, steps, words] as bits [positions, steps, channels]."""
-    bytes_ = np.ascontiguousarray(masks).view(np.uint8)
-    return np.unpackbits(bytes_, axis=2, count=n_channels, bitorder="little")
+    """Return masks as bits [steps, positions, channels]."""
+    bytes_ = np.ascontiguousarray(masks.transpose(1, 0, 2, 3)).view(np.uint8)
+    bits = np.unpackbits(bytes_, axis=3, count=n_channels, bitorder="little")
+    return bits.reshape(len(bits), -1, n_channels)

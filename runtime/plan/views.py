@@ -15,6 +15,8 @@ from ...converter.ir.windows import Window
 Ints = npt.NDArray[np.int64]
 WORD = 64
 """Channels that share a word of a spike mask."""
+MAX_LINE = 2**16
+"""Channels of all positions of a line; more cannot be numbered in 16 bits."""
 
 
 def n_words(n_channels: int) -> int:
@@ -28,21 +30,31 @@ def split_shape(shape: tuple[int, ...]) -> tuple[int, int]:
     return math.prod(shape) // n_channels, n_channels
 
 
+def line_length(shape: tuple[int, ...]) -> int:
+    """Return how many positions of a sample of `shape` make a line: the last axis, or one."""
+    length = shape[-1] if len(shape) > 1 else 1
+    return length if length * split_shape(shape)[1] <= MAX_LINE else 1
+
+
 @dataclass(frozen=True, eq=False)
 class Sites:
     """Lists of events, one per position and word of channels.
 
     Attributes:
         layer: Node whose spikes are listed.
+        layer_shape: Its shape.
         n_positions: P.
         n_channels: C, that of the layer.
+        line_length: Positions of a line, of which P is a multiple.
         sources: Positions of the layer whose spikes are added up, P lists one after the other.
         first_source: [P + 1]: where each of the lists begins.
     """
 
     layer: str
+    layer_shape: tuple[int, ...]
     n_positions: int
     n_channels: int
+    line_length: int
     sources: Ints
     first_source: Ints
 
@@ -87,7 +99,13 @@ def view_layer(layer: str, shape: tuple[int, ...]) -> View:
     n_positions, n_channels = split_shape(shape)
     order = np.arange(n_channels) * n_positions + np.arange(n_positions)[:, None]
     sites = Sites(
-        layer, n_positions, n_channels, np.arange(n_positions), np.arange(n_positions + 1)
+        layer,
+        shape,
+        n_positions,
+        n_channels,
+        line_length(shape),
+        np.arange(n_positions),
+        np.arange(n_positions + 1),
     )
     return View(shape, (Part(sites, order, 1.0),))
 
@@ -138,8 +156,10 @@ def pool(view: View, window: Window, scale: float, shape: tuple[int, ...]) -> Vi
         ]  # fmt: skip
         pooled = Sites(
             sites.layer,
+            sites.layer_shape,
             n_behind,
             sites.n_channels,
+            line_length((sites.n_channels, *shape[1:])),
             np.concatenate(lists),
             np.cumsum([0, *map(len, lists)]),
         )

@@ -1,0 +1,79 @@
+"""What is the same at every step: computed once per sample, on demand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...converter.ir import Array, Graph
+from ...converter.ir.ops import Conv
+from ...converter.ir.windows import Window
+from .views import Ints, split_shape, window_positions
+
+MAX_ENTRIES = 2**22
+"""Entries of the matrix of windows of one sample; a larger one is left to the reference code."""
+
+
+class Constants:
+    """Values of the nodes that do not lie behind a neuron, [1, ...], by name, for one sample."""
+
+    def __init__(self, graph: Graph, inputs: tuple[Array, ...]) -> None:
+        self._graph = graph
+        self._values = dict(zip(graph.inputs, inputs, strict=True))
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._values:
+            node = self._graph.by_name[name]
+            operands = (self[operand] for operand in node.inputs)
+            self._values[name] = node.op.apply(*operands)
+        return self._values[name]
+
+
+@dataclass(frozen=True, eq=False)
+class ConstantConv:
+    """A convolution of a constant operand that gives its result channels last.
+
+    Attributes:
+        operand: Name of the operand.
+        index: [positions, C_in * kernel]: entry of the flat operand, counted from 1; 0 is padding.
+        weight: [C_in * kernel, C_out].
+        bias: [C_out].
+    """
+
+    operand: str
+    index: Ints
+    weight: Array
+    bias: Array
+
+    def compute(self, constants: Constants) -> Array:
+        """Return the result of the sample, [positions, C_out]."""
+        flat = constants[self.operand].reshape(-1)
+        padded = np.empty(len(flat) + 1, np.float32)
+        padded[0], padded[1:] = 0, flat
+        result: Array = np.matmul(padded[self.index], self.weight)
+        result += self.bias
+        return result
+
+
+def find_constant_conv(graph: Graph, name: str) -> ConstantConv | None:
+    """Return how to compute a node if it is a convolution of one group that is not too large."""
+    node = graph.by_name[name]
+    op = node.op
+    if not isinstance(op, Conv) or op.groups != 1:
+        return None
+    shape = graph.types[node.inputs[0]].shape
+    n_positions, n_channels = split_shape(shape)
+    if split_shape(graph.types[name].shape)[0] * op.weight[0].size > MAX_ENTRIES:
+        return None
+    window = Window(op.weight.shape[2:], op.strides, op.dilation, op.padding)
+    taken = window_positions(window, shape[1:])
+    places = np.arange(n_channels)[:, None, None] * n_positions + taken + 1
+    index = np.where(taken >= 0, places, 0).reshape(-1, taken.shape[1])
+    weight = op.weight.reshape(len(op.weight), -1)
+    return ConstantConv(
+        node.inputs[0],
+        np.ascontiguousarray(index.T),
+        np.ascontiguousarray(weight.T),
+        op.bias,
+    )
