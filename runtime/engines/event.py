@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -43,13 +43,23 @@ def compile_graph(graph: Graph, *, n_threads: int = 1) -> Runner:
         notice = "numba is not installed: the reference engine runs instead, many times slower"
         return reference.ReferenceRunner(graph, (notice,))
     notices = prepare_cache()
+    try:
+        from ..kernels import events  # noqa: F401
+    except RuntimeError as error:  # what numba raises if there is nowhere to keep compiled code
+        notice = f"{error}: the reference engine runs instead, many times slower"
+        return reference.ReferenceRunner(graph, (notice,))
     plan = plan_graph(graph)
-    return EventRunner(graph, plan, n_threads, fallbacks=plan.fallbacks, notices=notices)
+    runner = EventRunner(graph, plan, n_threads, fallbacks=plan.fallbacks, notices=notices)
+    # one sample of zeros compiles the kernels, or loads them from the cache
+    runner.run(
+        tuple(np.zeros((1, *graph.types[name].shape), np.float32) for name in graph.inputs), 1
+    )
+    return runner
 
 
 @dataclass(frozen=True, eq=False)
 class EventRunner:
-    """See `simulation.Runner`."""
+    """See `simulation.Runner`; `idle` is memory that no thread uses."""
 
     graph: Graph
     plan: Plan
@@ -57,6 +67,7 @@ class EventRunner:
     fallbacks: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     engine: str = "event"
+    idle: list[Memory] = field(default_factory=list)
 
     def run(
         self, inputs: tuple[Array, ...], n_steps: int, *, count_spikes: bool = False
@@ -68,26 +79,29 @@ class EventRunner:
         stop = threading.Event()
 
         def work() -> Memory:
-            memory = self._make_memory(n_steps, Constants(self.graph, arrays))
+            memory = self._take_memory(n_steps, Constants(self.graph, arrays))
             while not stop.is_set() and (sample := next(numbers)) < n_samples:
                 fed = tuple(array[sample : sample + 1] for array in arrays)
                 self._simulate(memory, fed, n_steps, sample, results, stop)
             return memory
 
         n_workers = min(self.n_threads, n_samples)
-        if n_workers == 1:
-            return results.collect([work()])
-        with ThreadPoolExecutor(n_workers, "spikeport") as pool:
-            try:
-                futures = [pool.submit(work) for _ in range(n_workers)]
-                memories = [future.result() for future in futures]
-            finally:
-                stop.set()
-        return results.collect(memories)
+        if n_workers <= 1:
+            memories = [work()]
+        else:
+            with ThreadPoolExecutor(n_workers, "spikeport") as pool:
+                try:
+                    futures = [pool.submit(work) for _ in range(n_workers)]
+                    memories = [future.result() for future in futures]
+                finally:
+                    stop.set()
+        simulation = results.collect(memories)
+        self.idle.extend(memories)
+        return simulation
 
-    def _make_memory(self, n_steps: int, constants: Constants) -> Memory:
+    def _take_memory(self, n_steps: int, constants: Constants) -> Memory:
         try:
-            memory = make_memory(self.plan.arena, constants)
+            memory = self.idle.pop() if self.idle else make_memory(self.plan.arena, constants)
         except MemoryError as error:
             raise SimulationError(
                 f"graph: the events of {self.plan.arena.n_steps} steps need "
@@ -156,10 +170,11 @@ class _Results:
 
     def collect(self, memories: list[Memory]) -> Simulation:
         """Add up what the threads counted."""
-        first, *others = memories
-        for other in others:
-            for name, operations in other.operations.items():
-                first.operations[name] += operations
-            for name, n_spikes in other.spikes.items():
-                first.spikes[name] += n_spikes
-        return Simulation(tuple(self.outputs), first.spikes, first.operations, self.counts)
+        operations = {
+            name: np.sum([memory.operations[name] for memory in memories], axis=0)
+            for name in memories[0].operations
+        }
+        n_spikes = {
+            name: sum(memory.spikes[name] for memory in memories) for name in memories[0].spikes
+        }
+        return Simulation(tuple(self.outputs), n_spikes, operations, self.counts)

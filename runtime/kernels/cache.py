@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -28,6 +30,7 @@ def prepare_cache() -> tuple[str, ...]:
         try:
             if folder is None:
                 numba.config.CACHE_DIR = tempfile.mkdtemp(prefix="spikeport-")
+                atexit.register(shutil.rmtree, numba.config.CACHE_DIR, ignore_errors=True)
                 return (NOTICE,)
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             folder.chmod(0o700)

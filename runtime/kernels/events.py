@@ -15,14 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from .vectors import (
-    add_rows,
-    append_places,
-    count_bits,
-    fire_steps,
-    integrate_fire,
-    list_rows,
-)
+from .lists import append_places, count_bits, list_rows
+from .neurons import add_rows, fire_steps, integrate_fire
 
 
 def _byte_places() -> npt.NDArray[np.uint16]:

@@ -18,6 +18,8 @@ WIDTHS = (16, 32, 64)
 """Channels of a block: one, two or four vectors of AVX-512."""
 LINE = 64
 """Bytes of a cache line; a row across two lines costs twice."""
+MAX_BLOCK = 2**31 - 1
+"""Bytes of a block of weight rows, which a signed 32-bit offset must reach."""
 CACHED = 700_000
 """Bytes of weight rows that are hoped to stay in the second-level cache."""
 
@@ -64,7 +66,7 @@ def make_gather(
         n_steps: Steps of a block.
 
     Raises:
-        SimulationError: A block of weights is larger than 2 GiB.
+        SimulationError: A block of weights is larger than MAX_BLOCK.
     """
     width = next((width for width in WIDTHS if n_channels <= width), WIDTHS[-1])
     n_blocks = -(-n_channels // width)
@@ -84,9 +86,10 @@ def make_gather(
         rows = [_pack(part, words, width) for part, words in zip(weights, used, strict=True)]
         blocks.append(np.concatenate([np.zeros((1, width), np.float32), *rows]))
     block_rows = max(map(len, blocks))
-    if block_rows * width * 4 > 2**31 - 1:
+    if block_rows * width * 4 > MAX_BLOCK:
         raise SimulationError(
-            f"weights of {block_rows} rows of {width} channels: more than 2 GiB in one block",
+            f"weights: {block_rows} rows of {width} channels: more than {MAX_BLOCK} bytes in one "
+            "block",
             hint="use --engine reference",
         )
     packed = aligned((n_blocks, block_rows, width), np.float32)

@@ -32,20 +32,10 @@ from ...converter.ir.ops import (
 from ...converter.ir.windows import Window
 from .constants import find_constant_conv
 from .gather import Gather, make_gather
+from .layers import Bias, CurrentStage, make_fire_stage
+from .layouts import by_position, fill_up
 from .memory import Arena, steps_per_block
-from .stages import (
-    ApplyStage,
-    Bias,
-    CountStage,
-    CurrentStage,
-    PackStage,
-    Stage,
-    UnpackStage,
-    by_position,
-    fill_up,
-    make_fire_stage,
-    make_list_stage,
-)
+from .stages import ApplyStage, CountStage, PackStage, Stage, UnpackStage, make_list_stage
 from .terms import Term, conv_terms, dense_terms, scale_terms
 from .views import (
     MAX_LINE,
