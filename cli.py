@@ -398,15 +398,12 @@ def _evaluate(
     **options: Any,
 ) -> Evaluation:
     """Evaluate with a progress bar on a terminal."""
-    from rich.progress import Progress
-
     from spikeport.converter.recipes import find
     from spikeport.runtime.engines import ENGINES
     from spikeport.runtime.evaluate import evaluate as run
 
     find(ENGINES, engine, "engine")
-    with Progress(console=_console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("simulating", total=len(samples.inputs[0]))
+    with _progress("simulating", len(samples.inputs[0])) as show:
         return run(
             graph,
             samples.inputs,
@@ -415,7 +412,7 @@ def _evaluate(
             n_steps=n_steps,
             batch_size=batch_size,
             engine=engine,
-            progress=lambda n_done: bar.update(task, completed=n_done),
+            progress=show,
             **options,
         )
 
@@ -448,6 +445,19 @@ def _status(text: str) -> Iterator[Callable[[str], None]]:
         return
     with console.status(text) as status:
         yield lambda step: status.update(step)
+
+
+@contextlib.contextmanager
+def _progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on a terminal; yield a function that sets what is done."""
+    if not sys.stderr.isatty():
+        yield lambda n_done: None
+        return
+    from rich.progress import Progress
+
+    with Progress(console=_console(stderr=True)) as bar:
+        task = bar.add_task(text, total=total)
+        yield lambda n_done: bar.update(task, completed=n_done)
 
 
 if __name__ == "__main__":

@@ -91,8 +91,9 @@ def relative_error(expected: Array, found: Array) -> float:
     """Return max |expected - found| / max |expected|; infinity for other shapes or NaN."""
     if expected.shape != found.shape:
         return float("inf")
-    largest = float(np.abs(expected).max())
-    difference = float(np.abs(expected - found).max())
+    largest = float(np.abs(expected).max(initial=0.0))
+    with np.errstate(invalid="ignore", over="ignore"):
+        difference = float(np.abs(expected - found).max(initial=0.0))
     if difference == 0:
         return 0.0
     return difference / largest if np.isfinite(difference) and largest > 0 else float("inf")

@@ -121,6 +121,8 @@ def test_relative_error():
     assert relative_error(a, np.array([1.0, np.nan], np.float32)) == float("inf")
     assert relative_error(0 * a, 0 * a) == 0
     assert relative_error(0 * a, a) == float("inf")
+    infinite = np.array([np.inf, 1.0], np.float32)
+    assert relative_error(infinite, infinite) == float("inf")
 
 
 def test_gate_inputs_are_calibration_samples_and_noise_of_their_range():
