@@ -184,7 +184,8 @@ def convert(
 @click.option("--n-steps", type=int, help="T; default: the file's.")
 @click.option("--limit", type=int, help="Only the first so many samples.")
 @click.option("--batch-size", default=100, show_default=True, help="Samples at a time.")
-@click.option("--engine", default="reference", show_default=True, help="How to simulate.")
+@click.option("--engine", default="event", show_default=True, help="event or reference.")
+@click.option("--threads", type=int, help="Samples at the same time.  [default: every core]")
 @click.option("--json", "json_file", metavar="FILE", help="Write the figures as JSON; - prints.")
 @_input_options
 def evaluate(
@@ -195,6 +196,7 @@ def evaluate(
     limit: int | None,
     batch_size: int,
     engine: str,
+    threads: int | None,
     json_file: str | None,
     input_scale: float,
     input_offset: float,
@@ -214,7 +216,7 @@ def evaluate(
     graph = read_snn(snn)
     source = None if ann is None else _read_ann(ann, graph, snn)
     samples = _load(data, graph, limit, input_scale, input_offset, shipped)
-    evaluation = _evaluate(graph, samples, source, n_steps, batch_size, engine)
+    evaluation = _evaluate(graph, samples, source, n_steps, batch_size, engine, n_threads=threads)
     result = evaluation.to_json(graph=sha256_of(snn), data=samples.name, seed=None)
     if json_file == "-":
         click.echo(json.dumps(result))
@@ -394,7 +396,7 @@ def _evaluate(
     source: Source | None,
     n_steps: int | None = None,
     batch_size: int = 100,
-    engine: str = "reference",
+    engine: str = "event",
     **options: Any,
 ) -> Evaluation:
     """Evaluate with a progress bar on a terminal."""

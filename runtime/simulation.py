@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..converter.errors import SimulationError
 from ..converter.ir import Array, Graph, IntegrateFire, Node
 from ..converter.ir.ops import Conv, Dense
 
@@ -58,6 +59,19 @@ class Runner(Protocol):
         Raises:
             GraphError: An array does not fit its input.
         """
+
+
+def check_threads(n_threads: int) -> None:
+    """Check a number of threads.
+
+    Raises:
+        SimulationError: It is below 1.
+    """
+    if n_threads < 1:
+        raise SimulationError(
+            f"n_threads {n_threads}, expected at least 1",
+            hint="leave --threads out to use every core",
+        )
 
 
 def neurons(graph: Graph) -> tuple[Node, ...]:

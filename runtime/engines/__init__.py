@@ -17,4 +17,4 @@ class Engine(Protocol):
 
 
 ENGINES: dict[str, Engine] = {"event": event.compile_graph, "reference": reference.compile_graph}
-DEFAULT_ENGINE = "reference"
+DEFAULT_ENGINE = "event"

@@ -19,7 +19,7 @@ from ...converter.ir.interpret import check_inputs
 from ..plan.constants import Constants
 from ..plan.memory import Memory, make_memory
 from ..plan.planner import Plan, plan_graph
-from ..simulation import Counts, Runner, Simulation, fan_outs, neurons
+from ..simulation import Counts, Runner, Simulation, check_threads, fan_outs, neurons
 from . import reference
 
 
@@ -33,10 +33,7 @@ def compile_graph(graph: Graph, *, n_threads: int = 1) -> Runner:
     Raises:
         SimulationError: n_threads is below 1, or a layer is too large.
     """
-    if n_threads < 1:
-        raise SimulationError(
-            f"n_threads {n_threads}, expected at least 1", hint="the number of cores is a good one"
-        )
+    check_threads(n_threads)
     try:
         from ..kernels.cache import prepare_cache
     except ImportError:

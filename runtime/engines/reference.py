@@ -10,7 +10,7 @@ import numpy as np
 from ...converter.ir import Array, Graph, StatefulOp
 from ...converter.ir.interpret import check_inputs
 from ...converter.ir.ops import Input
-from ..simulation import Simulation, fan_outs, neurons
+from ..simulation import Simulation, check_threads, fan_outs, neurons
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,12 @@ class ReferenceRunner:
 
 
 def compile_graph(graph: Graph, *, n_threads: int = 1) -> ReferenceRunner:
-    """Return the graph as a runner; the reference engine has one thread of its own."""
+    """Return the graph as a runner, which has one thread whatever is asked for.
+
+    Raises:
+        SimulationError: n_threads is below 1.
+    """
+    check_threads(n_threads)
     return ReferenceRunner(graph)
 
 

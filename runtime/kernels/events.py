@@ -34,7 +34,7 @@ BYTE_PLACES = _byte_places()
 @njit(cache=True, nogil=True, boundscheck=False)
 def list_events(
     masks, step_words, sources, first_source, n_bytes, numbers, table, n_steps, n_steps_stored,
-    data, first_event, offsets, fan_outs, operations,
+    data, first_event, offsets, fan_outs, operations, active,
 ):  # fmt: skip
     """Write the events of all sites of one layer, and count synaptic operations.
 
@@ -53,6 +53,7 @@ def list_events(
         offsets: int32 [lines * n_steps_stored * sites of a line + 1].
         fan_outs: int64 [consumers, sites]: connections that leave an entry of the site.
         operations: int64 [consumers, steps]; synaptic operations are added.
+        active: int64 [sites of a line] scratch.
     """
     n_sites = len(n_bytes)
     n_consumers = len(fan_outs)
@@ -69,10 +70,15 @@ def list_events(
                     mask = masks[sources[source] + shift]
                     union |= mask
                     end = append_places(table, mask, n_bytes[number], numbers[number], data, end)
-                n_active = count_bits(union)
-                for consumer in range(n_consumers):
-                    operations[consumer, step] += n_active * fan_outs[consumer, site]
+                active[number] = count_bits(union)
             offsets[place + n_sites] = end
+            for consumer in range(n_consumers):
+                fan_out = fan_outs[consumer]
+                first = line * n_sites
+                total = 0
+                for number in range(n_sites):
+                    total += active[number] * fan_out[first + number]
+                operations[consumer, step] += total
 
 
 @njit(cache=True, nogil=True, boundscheck=False, inline="always")

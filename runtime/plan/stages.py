@@ -70,6 +70,7 @@ class ListStage:
             memory.offsets[self.first_offset :],
             self.fan_outs,
             operations,
+            np.empty(len(self.n_bytes), np.int64),
         )
         for name, counted in zip(self.consumers, operations, strict=True):
             memory.count(name, counted)

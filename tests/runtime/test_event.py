@@ -357,9 +357,10 @@ def test_random_networks(seed):
     assert_same(random_network(seed), n_samples=2, n_steps=6)
 
 
-def test_threads_below_one():
+@pytest.mark.parametrize("engine", [event, reference])
+def test_threads_below_one(engine):
     with pytest.raises(SimulationError, match="n_threads 0, expected at least 1"):
-        event.compile_graph(Net(2).graph, n_threads=0)
+        engine.compile_graph(Net(2).graph, n_threads=0)
 
 
 def test_too_little_memory(monkeypatch):
