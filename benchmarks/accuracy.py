@@ -27,14 +27,16 @@ RESULTS = Path(__file__).parent / "results"
 STEPS = (1, 2, 4, 8, 16, 32, 64)
 
 
-def measure(network: str, recipe: str, limit: int | None, suffix: str = ".onnx") -> dict:
+def measure(network: str, recipe: str, limit: int | None) -> dict:
     """Convert and evaluate one network with one recipe for T = 64."""
-    source = read(weights_path(network, suffix))
+    source = read(weights_path(network, ".onnx"))
     shapes = tuple(source.graph.types[name].shape for name in source.graph.inputs)
     calibration = load_data("fashion-mnist:train", shapes, limit=1000)
     conversion = convert(source, calibration.inputs, recipe=recipe, n_steps=STEPS[-1])
     test = load_data("fashion-mnist:test", shapes, limit=limit)
-    evaluation = evaluate(conversion.graph, test.inputs, test.labels, ann=source.run)
+    evaluation = evaluate(
+        conversion.graph, test.inputs, test.labels, ann=source.run, engine="event"
+    )
     return {
         "network": network,
         "recipe": recipe,
@@ -68,7 +70,8 @@ def _figures(evaluation: Evaluation, graph: Graph) -> dict:
 def to_markdown(results: list[dict]) -> str:
     """Return one table: recipe x network x steps."""
     lines = [
-        f"{results[0]['data']}; calibrated on: {results[0]['calibration']}; accuracy in percent after T steps.",
+        f"{results[0]['data']}; calibrated on: {results[0]['calibration']}; "
+        "accuracy in percent after T steps, 95 % intervals in accuracy.json.",
         "",
         "| network | recipe | ANN | " + " | ".join(f"T={step}" for step in STEPS) + " |",
         "|---" * (3 + len(STEPS)) + "|",
@@ -95,9 +98,8 @@ def main(limit: int | None, recipes: str, networks: str) -> None:
             row = measure(network, recipe, limit)
             results.append(row)
             shown = "  ".join(f"{100 * row['accuracy'][step]:.2f}" for step in STEPS)
-            click.echo(
-                f"{network:8} {recipe:8} ANN {100 * row['ann_accuracy']:.2f}  {shown}  {row['seconds']:.0f} s"
-            )
+            ann = f"ANN {100 * row['ann_accuracy']:.2f}"
+            click.echo(f"{network:8} {recipe:8} {ann}  {shown}  {row['seconds']:.0f} s")
     RESULTS.mkdir(exist_ok=True)
     about = {
         "date": datetime.now(UTC).date().isoformat(),

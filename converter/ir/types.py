@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import GraphError
 
-Array = npt.NDArray[np.float32]
+Array = np.ndarray[tuple[Any, ...], np.dtype[np.float32]]
 
 MAX_ELEMENTS = 2**31
 """Elements of one sample of one tensor; more is a damaged or hostile file."""
