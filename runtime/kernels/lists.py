@@ -186,3 +186,13 @@ def count_bits(typing: Any, value: Any) -> Any:
         return builder.ctpop(args[0])
 
     return types.int64(types.uint64), codegen
+
+
+@intrinsic
+def lowest_bit(typing: Any, value: Any) -> Any:
+    """Return the place of the lowest set bit of a uint64 that is not zero."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(I1, 1))
+
+    return types.int64(types.uint64), codegen

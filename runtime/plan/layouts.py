@@ -44,6 +44,14 @@ def make_masks(shape: tuple[int, ...], n_steps: int) -> npt.NDArray[np.uint64]:
     return np.zeros((n_positions // length, n_steps, length, n_words(n_channels)), np.uint64)
 
 
+def mask_places(shape: tuple[int, ...], n_steps: int) -> npt.NDArray[np.int64]:
+    """Return where the masks of every position begin at step 0, in what `make_masks` returns."""
+    n_positions, n_channels = split_shape(shape)
+    length = line_length(shape)
+    line, position = np.divmod(np.arange(n_positions), length)
+    return (line * n_steps * length + position) * n_words(n_channels)
+
+
 def unpack(masks: npt.NDArray[np.uint64], n_channels: int) -> npt.NDArray[np.uint8]:
     """Return masks as bits [steps, positions, channels]."""
     bytes_ = np.ascontiguousarray(masks.transpose(1, 0, 2, 3)).view(np.uint8)

@@ -8,13 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...converter.ir import (
-    Array,
-    Graph,
-    IntegrateFire,
-    Node,
-    Op,
-)
+from ...converter.ir import Array, Graph, IntegrateFire, Node, Op, SpikingMaxPool
 from ...converter.ir.ops import (
     Add,
     AveragePool,
@@ -35,7 +29,15 @@ from .gather import Gather, make_gather
 from .layers import Bias, CurrentStage, make_fire_stage
 from .layouts import by_position, fill_up
 from .memory import Arena, steps_per_block
-from .stages import ApplyStage, CountStage, PackStage, Stage, UnpackStage, make_list_stage
+from .stages import (
+    ApplyStage,
+    CountStage,
+    PackStage,
+    Stage,
+    UnpackStage,
+    make_list_stage,
+    make_max_pool_stage,
+)
 from .terms import Term, conv_terms, dense_terms, scale_terms
 from .views import (
     MAX_LINE,
@@ -43,6 +45,7 @@ from .views import (
     Sites,
     View,
     concatenate,
+    layer_of,
     pool,
     rearrange,
     split_shape,
@@ -111,11 +114,25 @@ def plan_graph(graph: Graph) -> Plan:
 
 @dataclass(eq=False)
 class _Planner:
+    """The plan so far.
+
+    Attributes:
+        graph: What is planned.
+        stages: In order; sites stand for the stage that lists their events.
+        views: Results that are events, by name.
+        currents: Results that are sums not worked out.
+        blocks: Results that are there as values.
+        layers: Results that are there as spike masks.
+        fallbacks: Nodes that run in the reference engine's code.
+        consumers: Connections per position, by node with synapses, by sites.
+    """
+
     graph: Graph
     stages: list[Stage | Sites] = field(default_factory=list)
     views: dict[str, View] = field(default_factory=dict)
     currents: dict[str, Current] = field(default_factory=dict)
     blocks: set[str] = field(default_factory=set)
+    layers: set[str] = field(default_factory=set)
     fallbacks: list[str] = field(default_factory=list)
     consumers: dict[Sites, dict[str, Ints]] = field(default_factory=dict)
 
@@ -175,7 +192,7 @@ class _Planner:
         if name in self.currents:
             gather, bias = self.compile(self.currents[name], shape)
             self.stages.append(CurrentStage(name, shape, gather, bias, self.arena.n_steps))
-        elif isinstance(node.op, IntegrateFire):
+        elif name in self.layers:
             self.stages.append(UnpackStage(name, shape))
         else:
             for operand in node.inputs:
@@ -249,6 +266,7 @@ def _fire(planner: _Planner, node: Node) -> View | None:
     shape = planner.graph.types[node.name].shape
     gather, bias = planner.compile(planner.current(node.inputs[0]), shape)
     planner.stages.append(make_fire_stage(node, shape, gather, bias, planner.arena.n_steps))
+    planner.layers.add(node.name)
     return view_layer(node.name, shape) if split_shape(shape)[1] <= MAX_LINE else None
 
 
@@ -314,6 +332,19 @@ def _average_pool(planner: _Planner, node: Node) -> View | None:
     return pool(view, window, 1 / size, shape) if size & (size - 1) == 0 else None
 
 
+def _max_pool(planner: _Planner, node: Node) -> View | None:
+    """Max-pooling counts the spikes of a layer; of anything else it is left as it is."""
+    view = planner.view(node.inputs[0])
+    layer = None if view is None else layer_of(view)
+    if view is None or layer is None:
+        return None
+    shape = planner.graph.types[node.name].shape
+    n_steps = planner.arena.n_steps
+    planner.stages.append(make_max_pool_stage(node, layer, shape, view.shape, n_steps))
+    planner.layers.add(node.name)
+    return view_layer(node.name, shape)
+
+
 Rule = Callable[[_Planner, Node], View | Current | None]
 
 RULES: dict[type[Op], Rule] = {
@@ -328,6 +359,7 @@ RULES: dict[type[Op], Rule] = {
     Transpose: _rearrange,
     Pad: _rearrange,
     Concatenate: _concatenate,
+    SpikingMaxPool: _max_pool,
     AveragePool: _average_pool,
     GlobalAveragePool: _average_pool,
 }

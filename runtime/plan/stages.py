@@ -8,10 +8,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ...converter.ir import Array, Node, StatefulOp
-from .layouts import channels_first, make_masks, unpack
+from ...converter.ir import Array, Node, SpikingMaxPool, StatefulOp
+from .layouts import channels_first, make_masks, mask_places, unpack
 from .memory import Memory
-from .views import WORD, Ints, Sites, line_length, n_words, split_shape
+from .views import WORD, Ints, Sites, line_length, n_words, split_shape, window_positions
 
 
 class Stage(Protocol):
@@ -108,6 +108,76 @@ def make_list_stage(
         np.tile(n_bytes, sites.line_length).astype(np.int64),
         (positions * sites.n_channels + first_channel).reshape(-1).astype(np.uint16),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class MaxPoolStage:
+    """Spike masks to the spike masks of a SpikingMaxPool.
+
+    Attributes:
+        name: Of the node.
+        layer: Whose spikes are pooled.
+        shape: Of the result.
+        layer_shape: Of the layer.
+        n_steps: Steps of a block.
+        members: As `pool_spikes` takes them, like the rest.
+    """
+
+    name: str
+    layer: str
+    shape: tuple[int, ...]
+    layer_shape: tuple[int, ...]
+    n_steps: int
+    members: Ints
+    first_member: Ints
+
+    def begin(self, memory: Memory) -> None:
+        if self not in memory.arrays:
+            memory.masks[self.name] = make_masks(self.shape, self.n_steps)
+            n_channels = WORD * n_words(self.shape[0])
+            memory.arrays[self] = tuple(
+                np.zeros((split_shape(shape)[0], n_channels), np.int32)
+                for shape in (self.layer_shape, self.shape)
+            )
+        for counts in memory.arrays[self]:
+            counts[:] = 0
+
+    def run(self, memory: Memory, n_steps: int) -> None:
+        from ..kernels.pooling import pool_spikes
+
+        masks, pooled = memory.masks[self.layer], memory.masks[self.name]
+        counts, best = memory.arrays[self]
+        pool_spikes(
+            masks.reshape(-1),
+            masks.shape[2] * masks.shape[3],
+            mask_places(self.layer_shape, self.n_steps),
+            n_steps,
+            counts,
+            self.members,
+            self.first_member,
+            best,
+            pooled.reshape(-1),
+            pooled.shape[2] * pooled.shape[3],
+            mask_places(self.shape, self.n_steps),
+            masks.shape[3],
+        )
+
+
+def make_max_pool_stage(
+    node: Node,
+    layer: str,
+    shape: tuple[int, ...],
+    layer_shape: tuple[int, ...],
+    n_steps: int,
+) -> MaxPoolStage:
+    """Return the stage for a SpikingMaxPool behind the spikes of a layer."""
+    op = node.op
+    if not isinstance(op, SpikingMaxPool):
+        raise TypeError(f"{node}: expected SpikingMaxPool")
+    taken = window_positions(op.window, layer_shape[1:]).T
+    inside = taken >= 0
+    first = np.concatenate([[0], np.cumsum(inside.sum(axis=1))])
+    return MaxPoolStage(node.name, layer, shape, layer_shape, n_steps, taken[inside], first)
 
 
 @dataclass(frozen=True, eq=False)

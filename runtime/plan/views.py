@@ -110,6 +110,18 @@ def view_layer(layer: str, shape: tuple[int, ...]) -> View:
     return View(shape, (Part(sites, order, 1.0),))
 
 
+def layer_of(view: View) -> str | None:
+    """Return the layer whose spikes a view is, if it is nothing else and in the layer's order."""
+    part = view.parts[0]
+    if len(view.parts) > 1 or part.sites.layer_shape != view.shape:
+        return None
+    plain = view_layer(part.sites.layer, view.shape).parts[0]
+    same = np.array_equal(part.order, plain.order) and np.array_equal(
+        part.sites.sources, plain.sites.sources
+    )
+    return part.sites.layer if same else None
+
+
 def rearrange(view: View, op: Op, shape: tuple[int, ...]) -> View:
     """Return what an op that only moves entries, or adds zeros, makes of a view."""
     size = math.prod(view.shape)

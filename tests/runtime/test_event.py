@@ -237,16 +237,30 @@ def test_concatenation_padding_and_rearrangement():
     assert len(fallbacks) <= 2
 
 
-def test_max_pooling_and_spikes_of_fallbacks():
-    net = Net(3, 6, 6)
-    net.conv(4, padding=1)
+def test_max_pooling_of_spikes():
+    net = Net(3, 7, 6)
+    net.conv(70, padding=1)
     net.fire()
-    pool = net.add(SpikingMaxPool((2, 2), (2, 2), (1, 1), ((0, 0),) * 2))
+    net.add(SpikingMaxPool((3, 2), (2, 2), (1, 2), ((1, 1), (1, 0))))
     net.conv(5, 2)
     net.fire()
     net.add(SpikingMaxPool((2, 2), (1, 1), (1, 1), ((0, 0),) * 2))
+    net.add(SpikingMaxPool((2, 1), (1, 1), (1, 1), ((0, 0),) * 2))
     fallbacks, _ = assert_same(net.graph)
-    assert pool in fallbacks
+    assert not fallbacks
+
+
+def test_max_pooling_of_anything_else_falls_back_and_its_spikes_are_events_again():
+    net = Net(3, 6, 6)
+    a = net.fire()
+    b = net.fire(net.conv(4, padding=1))
+    net.add(Concatenate(0), a, b)
+    pool = net.add(SpikingMaxPool((2, 2), (2, 2), (1, 1), ((0, 0),) * 2))
+    net.conv(5, 2)
+    analog = net.add(SpikingMaxPool((2, 2), (1, 1), (1, 1), ((0, 0),) * 2))
+    net.fire()
+    fallbacks, _ = assert_same(net.graph)
+    assert {pool, analog} <= set(fallbacks)
 
 
 def test_an_analog_value_that_is_used_twice_and_is_an_output():
