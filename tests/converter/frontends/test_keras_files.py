@@ -14,12 +14,10 @@ import numpy as np
 import pytest
 
 from spikeport.converter.errors import FormatError, UnsupportedOpError
-from spikeport.converter.frontends import (
-    keras_draft,
-    keras_files,
-    keras_hdf5,
-    read,
-)
+from spikeport.converter.frontends import read
+from spikeport.converter.frontends.keras import draft as keras_draft
+from spikeport.converter.frontends.keras import files as keras_files
+from spikeport.converter.frontends.keras import hdf5 as keras_hdf5
 from spikeport.converter.frontends.keras import read_keras
 from spikeport.converter.ir import run
 

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from spikeport.converter.errors import FormatError, UnsupportedOpError
-from spikeport.converter.frontends import keras_config, keras_draft, keras_translation, read
+from spikeport.converter.frontends import read
+from spikeport.converter.frontends.keras import config as keras_config
+from spikeport.converter.frontends.keras import draft as keras_draft
+from spikeport.converter.frontends.keras import translation as keras_translation
 
 from .keras_writer import (
     Config,

@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 from spikeport.converter.errors import ConversionError
 from spikeport.converter.frontends import read
 from spikeport.converter.frontends.onnx import read_onnx
-from spikeport.converter.frontends.onnx_run import BATCH_SIZE
+from spikeport.converter.frontends.onnx.run import BATCH_SIZE
 
 from .onnx_writer import FLOAT, OPSETS, Writer, check, op_names, save
 

@@ -11,8 +11,9 @@ import pytest
 from onnx import helper, numpy_helper
 
 from spikeport.converter.errors import ConversionError, FormatError
-from spikeport.converter.frontends import onnx_files, onnx_tensors
+from spikeport.converter.frontends.onnx import files as onnx_files
 from spikeport.converter.frontends.onnx import read_onnx
+from spikeport.converter.frontends.onnx import tensors as onnx_tensors
 
 from .onnx_writer import FLOAT, NEWEST, Writer, check, save
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import GraphError
-from .onnx_tensors import Numbers
+from ...errors import GraphError
+from .tensors import Numbers
 
 if TYPE_CHECKING:
-    from .onnx_structure import OnnxNode
+    from .structure import OnnxNode
 
 BATCH_SIZES = (1, 2, 101)
 

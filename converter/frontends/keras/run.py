@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ConversionError, FormatError
-from ..ir import Array, Graph
-from ..ir.interpret import check_inputs
-from .keras_config import MODEL_CLASSES, Model
-from .keras_files import ARCHIVE_SUFFIX, hash_file
-from .keras_settings import TRAINING_ONLY
+from ...errors import ConversionError, FormatError
+from ...ir import Array, Graph
+from ...ir.interpret import check_inputs
+from .config import MODEL_CLASSES, Model
+from .files import ARCHIVE_SUFFIX, hash_file
+from .settings import TRAINING_ONLY
 
 if TYPE_CHECKING:
     import keras

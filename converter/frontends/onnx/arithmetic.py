@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import GraphError
-from ..ir.ops import Add, BatchNorm, Conv, Dense, Scale, Transpose
-from .onnx_draft import Tensor, UnsupportedNodeError
-from .onnx_folding import Constant
-from .onnx_site import Site, fit
-from .onnx_tensors import Numbers
+from ...errors import GraphError
+from ...ir.ops import Add, BatchNorm, Conv, Dense, Scale, Transpose
+from .draft import Tensor, UnsupportedNodeError
+from .folding import Constant
+from .site import Site, fit
+from .tensors import Numbers
 
 
 def emit_gemm(site: Site) -> Tensor:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from ..errors import GraphError
-from ..ir.ops import AveragePool, Conv, GlobalAveragePool, Identity, MaxPool, Op, Transpose
-from ..ir.windows import Window
-from .onnx_draft import Tensor, UnsupportedNodeError
-from .onnx_site import Site
+from ...errors import GraphError
+from ...ir.ops import AveragePool, Conv, GlobalAveragePool, Identity, MaxPool, Op, Transpose
+from ...ir.windows import Window
+from .draft import Tensor, UnsupportedNodeError
+from .site import Site
 
 Pairs = tuple[tuple[int, int], ...]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import FormatError
+from ...errors import FormatError
 
 if TYPE_CHECKING:
     import h5py

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import FormatError, GraphError, UnsupportedOpError
-from ..ir import Graph
-from . import Source
-from .onnx_activations import (
+from ...errors import FormatError, GraphError, UnsupportedOpError
+from ...ir import Graph
+from .. import Source
+from .activations import (
     emit_clip,
     emit_max,
     emit_min,
@@ -19,7 +19,7 @@ from .onnx_activations import (
     emit_sigmoid,
     emit_softmax,
 )
-from .onnx_arithmetic import (
+from .arithmetic import (
     emit_add,
     emit_batch_norm,
     emit_div,
@@ -30,9 +30,9 @@ from .onnx_arithmetic import (
     emit_sub,
     emit_sum,
 )
-from .onnx_files import OnnxModel, check_nodes, read_model
-from .onnx_run import make_run
-from .onnx_shapes import (
+from .files import OnnxModel, check_nodes, read_model
+from .run import make_run
+from .shapes import (
     emit_cast,
     emit_concat,
     emit_flatten,
@@ -43,9 +43,9 @@ from .onnx_shapes import (
     emit_transpose,
     emit_unsqueeze,
 )
-from .onnx_tensors import DAMAGED
-from .onnx_translation import Emit, Translation
-from .onnx_windows import (
+from .tensors import DAMAGED
+from .translation import Emit, Translation
+from .windows import (
     emit_average_pool,
     emit_conv,
     emit_global_average_pool,
@@ -89,7 +89,7 @@ OPERATORS: dict[str, Emit] = {
     "Transpose": emit_transpose,
     "Unsqueeze": emit_unsqueeze,
 }
-"""ONNX operators by op type; FOLDABLE in onnx_folding has those that constants may take too."""
+"""ONNX operators by op type; FOLDABLE in folding has those that constants may take too."""
 
 
 def read_onnx(path: Path) -> Source:

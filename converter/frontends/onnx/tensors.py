@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import FormatError, UnsupportedOpError
+from ...errors import FormatError, UnsupportedOpError
 
 if TYPE_CHECKING:
     import onnx

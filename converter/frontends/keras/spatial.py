@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import FormatError
-from ..ir import Array, Op
-from ..ir.ops import AveragePool, Conv, GlobalAveragePool, MaxPool, Pad, Pairs, Reshape
-from .keras_activations import emit_activated
-from .keras_draft import Site, UnsupportedLayerError, Value
-from .keras_hdf5 import DAMAGED
-from .keras_settings import get_flag, get_integer, get_sizes, get_text
+from ...errors import FormatError
+from ...ir import Array, Op
+from ...ir.ops import AveragePool, Conv, GlobalAveragePool, MaxPool, Pad, Pairs, Reshape
+from .activations import emit_activated
+from .draft import Site, UnsupportedLayerError, Value
+from .hdf5 import DAMAGED
+from .settings import get_flag, get_integer, get_sizes, get_text
 
 
 def emit_conv(site: Site, x: Value) -> Value:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..errors import FormatError
-from .keras_config import Layer
-from .keras_hdf5 import (
+from ...errors import FormatError
+from .config import Layer
+from .hdf5 import (
     DAMAGED,
     Numbers,
     Stored,

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..errors import FormatError
-from ..ir import Array, Node, Op, TensorType
-from ..ir.ops import Transpose
-from .keras_config import Layer
-from .keras_hdf5 import DAMAGED, Numbers
-from .keras_weights import Weights
+from ...errors import FormatError
+from ...ir import Array, Node, Op, TensorType
+from ...ir.ops import Transpose
+from .config import Layer
+from .hdf5 import DAMAGED, Numbers
+from .weights import Weights
 
 MAX_NODES = 200_000
 MAX_WEIGHT_BYTES = 2**32

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import FormatError
-from .keras_calls import shorten
-from .keras_config import Layer
-from .keras_draft import Value
-from .keras_hdf5 import DAMAGED
+from ...errors import FormatError
+from .calls import shorten
+from .config import Layer
+from .draft import Value
+from .hdf5 import DAMAGED
 
 ACTIVATIONS = ("linear", "relu", "relu6", "sigmoid", "softmax")
 MAX_SIZE = 2**31

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import FormatError, SpikeportError
-from .onnx_structure import (
+from ...errors import FormatError, SpikeportError
+from .structure import (
     DEFAULT_DOMAINS,
     OnnxInput,
     OnnxNode,
@@ -27,7 +27,7 @@ from .onnx_structure import (
     qualify,
     tensors_of,
 )
-from .onnx_tensors import DAMAGED, MAX_BYTES, ONE_FILE, read_external
+from .tensors import DAMAGED, MAX_BYTES, ONE_FILE, read_external
 
 if TYPE_CHECKING:
     import onnx

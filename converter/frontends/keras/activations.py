@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Op
-from ..ir.ops import Identity, Relu, Sigmoid, Softmax
-from .keras_calls import shorten
-from .keras_draft import Site, Value
-from .keras_settings import get_axis, get_number, is_number
+from ...ir import Op
+from ...ir.ops import Identity, Relu, Sigmoid, Softmax
+from .calls import shorten
+from .draft import Site, Value
+from .settings import get_axis, get_number, is_number
 
 
 def emit_activated(site: Site, op: Op, x: Value) -> Value:

@@ -1,9 +1,9 @@
 """The Keras front-end: LAYERS, and from a file or a model in memory to a graph.
 
-    file ── keras_files: bounded reading ──┐
+    file ── files, hdf5: bounded reading ──┐
     model in memory ── its configuration ──┤
-                                           ├─ keras_config: layers, calls, reasons to refuse
-                                           └─ keras_translation: LAYERS turn calls into nodes
+                                           ├─ config, calls: layers, reasons to refuse
+                                           └─ translation: LAYERS turn calls into nodes
 
 A model file never runs code: Keras builds nothing before every layer was found in LAYERS, and
 Keras is imported only to run a network or for a model that is in memory already.
@@ -19,10 +19,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConversionError, FormatError, UnsupportedOpError
-from ..ir import Graph
-from . import Source
-from .keras_activations import (
+from ...errors import ConversionError, FormatError, UnsupportedOpError
+from ...ir import Graph
+from .. import Source
+from .activations import (
     emit_activation,
     emit_identity,
     emit_relu,
@@ -30,10 +30,10 @@ from .keras_activations import (
     refuse_relu,
     refuse_softmax,
 )
-from .keras_config import Model, parse_model
-from .keras_draft import Draft
-from .keras_files import open_model_file, parse_json
-from .keras_layers import (
+from .config import Model, parse_model
+from .draft import Draft
+from .files import open_model_file, parse_json
+from .layers import (
     emit_add,
     emit_batch_norm,
     emit_concatenate,
@@ -44,9 +44,9 @@ from .keras_layers import (
     emit_rescaling,
     emit_reshape,
 )
-from .keras_run import load_file, make_run, quieten
-from .keras_settings import LayerRule, refuse
-from .keras_spatial import (
+from .run import load_file, make_run, quieten
+from .settings import LayerRule, refuse
+from .spatial import (
     emit_average_pool,
     emit_conv,
     emit_depthwise_conv,
@@ -55,8 +55,8 @@ from .keras_spatial import (
     emit_separable_conv,
     emit_zero_padding,
 )
-from .keras_translation import Translation
-from .keras_weights import LiveWeights, Weights, own_variables
+from .translation import Translation
+from .weights import LiveWeights, Weights, own_variables
 
 if TYPE_CHECKING:
     import keras

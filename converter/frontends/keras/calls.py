@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ..errors import FormatError
-from .keras_hdf5 import DAMAGED
+from ...errors import FormatError
+from .hdf5 import DAMAGED
 
 
 class Ref(NamedTuple):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ..errors import FormatError, GraphError
-from ..ir.ops import Input
-from .keras_config import Layer, Model, input_shape
-from .keras_draft import Draft, Site, UnsupportedLayerError, Value
-from .keras_hdf5 import DAMAGED
+from ...errors import FormatError, GraphError
+from ...ir.ops import Input
+from .config import Layer, Model, input_shape
+from .draft import Draft, Site, UnsupportedLayerError, Value
+from .hdf5 import DAMAGED
 
 MAX_CALLS = 200_000
 """Of layers; nested models that call nested models twice grow exponentially."""

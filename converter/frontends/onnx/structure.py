@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import FormatError
-from .onnx_tensors import DAMAGED, check_tensor
+from ...errors import FormatError
+from .tensors import DAMAGED, check_tensor
 
 if TYPE_CHECKING:
     import onnx

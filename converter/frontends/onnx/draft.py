@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..ir import Node, Op, TensorType
-from ..ir.ops import (
+from ...ir import Node, Op, TensorType
+from ...ir.ops import (
     Add,
     AveragePool,
     Concatenate,
@@ -21,8 +21,8 @@ from ..ir.ops import (
     Softmax,
     Transpose,
 )
-from .onnx_folding import Constant
-from .onnx_structure import OnnxNode
+from .folding import Constant
+from .structure import OnnxNode
 
 MAX_NAME_LENGTH = 200
 

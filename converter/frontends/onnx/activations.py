@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
-from ..errors import GraphError
-from ..ir.ops import Identity, Relu, Sigmoid, Softmax
-from .onnx_draft import Tensor, UnsupportedNodeError
-from .onnx_folding import Constant
-from .onnx_site import Site, fit
-from .onnx_tensors import Numbers
+from ...errors import GraphError
+from ...ir.ops import Identity, Relu, Sigmoid, Softmax
+from .draft import Tensor, UnsupportedNodeError
+from .folding import Constant
+from .site import Site, fit
+from .tensors import Numbers
 
 PER_AXIS_SOFTMAX = 13
 """Opset since which Softmax is over one axis; before, over all axes from the given one on."""

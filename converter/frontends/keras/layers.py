@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from ..errors import FormatError
-from ..ir import Array
-from ..ir.ops import (
+from ...errors import FormatError
+from ...ir import Array
+from ...ir.ops import (
     Add,
     BatchNorm,
     Concatenate,
@@ -19,11 +19,11 @@ from ..ir.ops import (
     Scale,
     Transpose,
 )
-from .keras_activations import emit_activated
-from .keras_calls import shorten
-from .keras_draft import Site, UnsupportedLayerError, Value
-from .keras_hdf5 import DAMAGED, Numbers
-from .keras_settings import (
+from .activations import emit_activated
+from .calls import shorten
+from .draft import Site, UnsupportedLayerError, Value
+from .hdf5 import DAMAGED, Numbers
+from .settings import (
     get_axis,
     get_flag,
     get_integer,

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..errors import FormatError, GraphError, UnsupportedOpError
-from ..ir.ops import Identity, Input
-from .onnx_draft import Draft, Tensor, UnsupportedNodeError, Value
-from .onnx_files import OnnxModel
-from .onnx_folding import BATCH_SIZES, FOLDABLE, SLACK_ELEMENTS, Constant, Folder
-from .onnx_site import Site
-from .onnx_structure import OnnxInput, OnnxNode
-from .onnx_tensors import DAMAGED, Numbers, decode, type_name
+from ...errors import FormatError, GraphError, UnsupportedOpError
+from ...ir.ops import Identity, Input
+from .draft import Draft, Tensor, UnsupportedNodeError, Value
+from .files import OnnxModel
+from .folding import BATCH_SIZES, FOLDABLE, SLACK_ELEMENTS, Constant, Folder
+from .site import Site
+from .structure import OnnxInput, OnnxNode
+from .tensors import DAMAGED, Numbers, decode, type_name
 
 Emit = Callable[[Site], Tensor]
 """Appends the nodes of one ONNX node and returns its result."""

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import FormatError
-from .keras_calls import Ref, UnsupportedCallError, member, parse_call, parse_refs, shorten
-from .keras_hdf5 import DAMAGED
+from ...errors import FormatError
+from .calls import Ref, UnsupportedCallError, member, parse_call, parse_refs, shorten
+from .hdf5 import DAMAGED
 
 MAX_LAYERS = 20_000
 MODEL_CLASSES = frozenset({"Functional", "Model", "Sequential"})

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import FormatError
-from .keras_hdf5 import DAMAGED, MAX_EXPANSION, SLACK_BYTES, open_hdf5, read_text
-from .keras_weights import ArchiveWeights, LegacyWeights, Weights
+from ...errors import FormatError
+from .hdf5 import DAMAGED, MAX_EXPANSION, SLACK_BYTES, open_hdf5, read_text
+from .weights import ArchiveWeights, LegacyWeights, Weights
 
 MAX_FILE_BYTES = 2**32
 MAX_JSON_BYTES = 2**25

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from ..errors import GraphError
-from ..ir.ops import Concatenate, Identity, Pad, Transpose
-from .onnx_draft import Tensor, UnsupportedNodeError
-from .onnx_folding import BATCH_SIZES, Constant
-from .onnx_site import Site
+from ...errors import GraphError
+from ...ir.ops import Concatenate, Identity, Pad, Transpose
+from .draft import Tensor, UnsupportedNodeError
+from .folding import BATCH_SIZES, Constant
+from .site import Site
 
 
 def emit_identity(site: Site) -> Tensor:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ConversionError
-from ..ir import Array, Graph
-from ..ir.interpret import check_inputs
-from .onnx_files import OnnxModel
+from ...errors import ConversionError
+from ...ir import Array, Graph
+from ...ir.interpret import check_inputs
+from .files import OnnxModel
 
 if TYPE_CHECKING:
     import onnxruntime

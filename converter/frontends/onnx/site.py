@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import GraphError
-from ..ir import Op
-from ..ir.ops import Flatten, Identity, Reshape
-from .onnx_draft import Draft, Tensor, UnsupportedNodeError, Value
-from .onnx_folding import Constant
-from .onnx_structure import OnnxNode
-from .onnx_tensors import Numbers, check_tensor, decode
+from ...errors import GraphError
+from ...ir import Op
+from ...ir.ops import Flatten, Identity, Reshape
+from .draft import Draft, Tensor, UnsupportedNodeError, Value
+from .folding import Constant
+from .structure import OnnxNode
+from .tensors import Numbers, check_tensor, decode
 
 
 @dataclass
