@@ -27,7 +27,8 @@ from .ir.ops import (
     Softmax,
     Transpose,
 )
-from .passes.strip_output_activation import READOUTS
+from .passes.remove_no_ops import remove_no_ops
+from .passes.strip_output_activation import READOUTS, strip_output_activation
 
 EXACT, APPROXIMATE, REFUSED = "exact", "approximate", "refused"
 
@@ -53,14 +54,30 @@ class Finding:
 
 def check(source: Source) -> tuple[Finding, ...]:
     """Return a finding per node, in topological order. Needs no data and runs nothing."""
+    simple = remove_no_ops(source.graph)
+    heads = simple.by_name.keys() - strip_output_activation(simple).by_name.keys()
     behind_neuron: set[str] = set()
     findings = []
     for node in source.graph.nodes:
+        if node.name in heads and type(node.op) in READOUTS:
+            findings.append(_finding(node, _HEAD))
+            continue
         if isinstance(node.op, Relu) or behind_neuron.intersection(node.inputs):
             behind_neuron.add(node.name)
-        becomes, status, note = _RULES[type(node.op)](source.graph, node, behind_neuron)
-        findings.append(Finding(node.name, type(node.op).__name__, becomes, status, note))
+        findings.append(_finding(node, _RULES[type(node.op)](source.graph, node, behind_neuron)))
     return tuple(findings)
+
+
+def refusals(findings: tuple[Finding, ...]) -> tuple[str, ...]:
+    """Return one line for every node that is refused."""
+    return tuple(f"{f.node} ({f.op}): {f.note}" for f in findings if f.status == REFUSED)
+
+
+_HEAD = ("read-out of the potential", EXACT, "applied to the accumulated potential")
+
+
+def _finding(node: Node, verdict: tuple[str, str, str]) -> Finding:
+    return Finding(node.name, type(node.op).__name__, *verdict)
 
 
 _Rule = Callable[[Graph, Node, set[str]], tuple[str, str, str]]
@@ -70,23 +87,15 @@ def _becomes(text: str) -> _Rule:
     return lambda graph, node, behind: (text, EXACT, "")
 
 
-def _is_head(graph: Graph, node: Node) -> bool:
-    return node.name in graph.outputs and not graph.consumers[node.name]
-
-
 def _relu(graph: Graph, node: Node, behind: set[str]) -> tuple[str, str, str]:
     is_clipped = isinstance(node.op, Relu) and node.op.max_value is not None
-    if _is_head(graph, node) and not is_clipped:
-        return "read-out of the potential", EXACT, ""
     note = "T+1 rates, clipped at the threshold"
     return "integrate-and-fire neurons", APPROXIMATE, note + (" or the cap" if is_clipped else "")
 
 
-def _head(graph: Graph, node: Node, behind: set[str]) -> tuple[str, str, str]:
+def _inside(graph: Graph, node: Node, behind: set[str]) -> tuple[str, str, str]:
     name = READOUTS[type(node.op)]
-    if _is_head(graph, node):
-        return "read-out of the potential", EXACT, f"{name} keeps the order"
-    return "nothing", REFUSED, f"{name} inside the network has no spiking translation"
+    return "nothing", REFUSED, f"{name} inside the network, expected at an output only"
 
 
 def _max_pool(graph: Graph, node: Node, behind: set[str]) -> tuple[str, str, str]:
@@ -119,6 +128,6 @@ _RULES: dict[type[Op], _Rule] = {
     Pad: _becomes("the same"),
     Add: _becomes("sum of currents"),
     Concatenate: _becomes("the same"),
-    Softmax: _head,
-    Sigmoid: _head,
+    Softmax: _inside,
+    Sigmoid: _inside,
 }

@@ -113,5 +113,6 @@ def _compare(where: str, expected: Array, found: Array, step: str) -> float:
         )
     raise ConversionError(
         f"{where}: differs from the source after {step}: {detail}",
-        hint="this is a defect of spikeport: the network was not converted; please report it",
+        hint="the network was not converted: huge terms may cancel in float32; if there are none, "
+        "this is a defect of spikeport, please report it",
     )

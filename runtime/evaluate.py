@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..converter.errors import DataError, SimulationError
 from ..converter.ir import Array, Graph
-from .decoding import decide
+from .decoding import decide, read_readouts
 from .engines import DEFAULT_ENGINE, ENGINES
 from .metrics import wilson_interval
 from .simulation import Simulation, count_macs, neurons
@@ -144,7 +144,7 @@ def evaluate(
             f"batch_size {batch_size}, expected at least 1", hint="100 is the default"
         )
     check_samples(graph, inputs, labels)
-    readout = graph.metadata.get("readout", ["linear"])[0]
+    readout = read_readouts(graph)[0]
     n_samples = len(inputs[0])
     decisions = np.empty((n_steps, n_samples), np.int64)
     ann_decisions = np.empty(n_samples, np.int64)
@@ -162,11 +162,10 @@ def evaluate(
         _collect(simulation, spikes, operations)
         if observe is not None:
             observe(simulation)
-        outputs = simulation.outputs[0]
-        decisions[:, chosen] = decide(outputs.reshape(*outputs.shape[:2], -1), readout)
+        for step, potential in enumerate(simulation.outputs[0]):
+            decisions[step, chosen] = decide(readout.apply(potential), readout)
         if ann is not None:
-            expected = ann(batch)[0]
-            ann_decisions[chosen] = _decide_ann(expected.reshape(len(expected), -1), readout)
+            ann_decisions[chosen] = decide(ann(batch)[0], readout)
         progress(min(start + batch_size, n_samples))
     sizes = {name: graph.types[name].size for name in spikes}
     return Evaluation(
@@ -237,11 +236,18 @@ def check_samples(graph: Graph, inputs: tuple[Array, ...], labels: Labels | None
             hint="give one class index per sample",
         )
     type_ = graph.types[graph.outputs[0]]
-    n_classes = max(2, type_.size)
+    is_binary = type_.size == 1 and read_readouts(graph)[0].function == "sigmoid"
+    n_classes = 2 if is_binary else type_.size
     if len(type_.shape) != 1:
         raise DataError(
             f"labels: the first output has shape {type_.shape}, expected a vector of classes",
             hint="leave y out: accuracy is measured for classes only, agreement for every output",
+        )
+    if n_classes == 1:
+        raise DataError(
+            "labels: the first output is one linear unit, expected a vector of classes or one "
+            "sigmoid unit",
+            hint="leave y out; a binary classifier needs its sigmoid in the model",
         )
     if labels.min() < 0 or labels.max() >= n_classes:
         raise DataError(
@@ -259,13 +265,6 @@ def _collect(
         operations[name] = operations.get(name, 0) + per_step
 
 
-def _decide_ann(outputs: Array, readout: str) -> npt.NDArray[np.int64]:
-    """As `decide`, for what the source gives behind its own sigmoid."""
-    if outputs.shape[-1] == 1 and readout == "sigmoid":
-        return (outputs[:, 0] >= 0.5).astype(np.int64)
-    return decide(outputs, readout)
-
-
 def _shares(hits: npt.NDArray[np.bool_]) -> tuple[float, ...]:
     return tuple(float(share) for share in hits.mean(axis=1))
 
@@ -274,11 +273,23 @@ def _count_bad(array: Array) -> int:
     return int((~np.isfinite(array.reshape(len(array), -1)).all(axis=1)).sum())
 
 
+def _calibration_ranges(graph: Graph) -> list[tuple[float, float]]:
+    """Return the range of every input in calibration; [] where the metadata do not say it."""
+    calibration = graph.metadata.get("calibration")
+    if not isinstance(calibration, dict):
+        return []
+    lows, highs = calibration.get("low"), calibration.get("high")
+    if not (isinstance(lows, list) and isinstance(highs, list)):
+        return []
+    pairs = list(zip(lows, highs, strict=False))
+    is_plain = all(type(value) in {int, float} for pair in pairs for value in pair)
+    return pairs if is_plain else []
+
+
 def _find_warnings(graph: Graph, inputs: tuple[Array, ...]) -> list[str]:
-    calibration = graph.metadata.get("calibration", {})
-    lows, highs = calibration.get("low", []), calibration.get("high", [])
     warnings = []
-    for name, array, low, high in zip(graph.inputs, inputs, lows, highs, strict=False):
+    ranges = _calibration_ranges(graph)
+    for name, array, (low, high) in zip(graph.inputs, inputs, ranges, strict=False):
         slack = RANGE_TOLERANCE * (high - low)
         found_low, found_high = float(array.min()), float(array.max())
         if found_low < low - slack or found_high > high + slack:

@@ -65,6 +65,12 @@ def find_activation_percentiles(
         values = np.array([_layer_percentile(histogram, percentile)])
         if per_channel:
             values = _channel_percentiles(histogram, percentile, fallback=values[0])
+        if not (values > 0).all():
+            raise PassError(
+                f"{graph.by_name[name]}: the percentile {percentile:g} is less than 1/{N_BINS} of "
+                "the largest activation, expected calibration samples without such outliers",
+                hint="look for samples of another scale, or raise the percentile",
+            )
         rank = len(graph.types[name].shape)
         result[name] = values.astype(np.float32).reshape(-1, *(1,) * (rank - 1))
     return result
@@ -124,4 +130,6 @@ def _interpolate(
 ) -> float:
     """Return where the cumulated weight of sorted points reaches a percentile; 100: the last."""
     cumulative = np.cumsum(weights)
+    if not cumulative[-1] * (percentile / 100) > cumulative[0]:
+        return 0.0
     return float(np.interp(cumulative[-1] * (percentile / 100), cumulative, points))

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from ..ir import Graph, Node
-from ..ir.ops import Identity, Pad, Reshape, Scale, Transpose
+from ..ir.ops import Flatten, Identity, Pad, Reshape, Scale, Transpose
 
 
 def remove_no_ops(graph: Graph) -> Graph:
@@ -39,8 +39,8 @@ def _does_nothing(node: Node, graph: Graph) -> bool:
             return True
         case Transpose(permutation=permutation):
             return permutation == tuple(range(len(permutation)))
-        case Reshape(shape=shape):
-            return shape == graph.types[node.inputs[0]].shape
+        case Reshape() | Flatten():
+            return graph.types[node.name].shape == graph.types[node.inputs[0]].shape
         case Pad(padding=padding):
             return not any(map(any, padding))
         case Scale(scale=scale, shift=shift):

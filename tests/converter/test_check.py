@@ -1,6 +1,6 @@
 import numpy as np
 
-from spikeport.converter.check import APPROXIMATE, EXACT, REFUSED, check
+from spikeport.converter.check import APPROXIMATE, EXACT, REFUSED, check, refusals
 from spikeport.converter.frontends import Source
 from spikeport.converter.ir import OPS, Graph, Node, StatefulOp, run
 from spikeport.converter.ir.ops import (
@@ -8,6 +8,7 @@ from spikeport.converter.ir.ops import (
     Conv,
     Dense,
     Flatten,
+    Identity,
     Input,
     MaxPool,
     Relu,
@@ -48,7 +49,12 @@ def test_what_each_node_becomes():
 def test_softmax_inside_is_refused():
     found = findings(Softmax(0), Relu(), Relu())
     assert [finding.status for finding in found] == [REFUSED, APPROXIMATE, EXACT]
-    assert found[0].note == "softmax inside the network has no spiking translation"
+    assert found[0].note == "softmax inside the network, expected at an output only"
+    assert refusals(found) == (f"n0 (Softmax): {found[0].note}",)
+
+
+def test_softmax_in_front_of_what_does_nothing_is_a_head():
+    assert [finding.status for finding in findings(Softmax(0), Identity())] == [EXACT, EXACT]
 
 
 def test_every_analog_op_has_a_rule():

@@ -53,7 +53,7 @@ def test_convert_gives_a_spiking_graph_and_says_how():
     errors = [entry.relative_error for entry in conversion.log]
     assert errors[-1] is None
     assert all(error is not None and error < 1e-5 for error in errors[:-1])
-    assert graph.metadata["readout"] == ["softmax"]
+    assert graph.metadata["readout"] == [{"function": "softmax", "axis": 0}]
     assert graph.metadata["n_steps"] == 16
     assert graph.metadata["recipe"] == "rate"
     assert graph.metadata["calibration"]["n_samples"] == 40

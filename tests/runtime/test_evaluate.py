@@ -5,12 +5,16 @@ from spikeport.converter.errors import DataError, SimulationError
 from spikeport.converter.ir import Graph, IntegrateFire, Node
 from spikeport.converter.ir.ops import Dense, Input
 from spikeport.runtime.compare import CountRecorder, compare_counts
-from spikeport.runtime.decoding import decide
+from spikeport.runtime.decoding import Readout, decide
 from spikeport.runtime.evaluate import evaluate
 from spikeport.runtime.metrics import wilson_interval
 
 X = np.array([[1.0, 0.0], [0.2, 0.9], [0.6, 0.5], [0.1, 0.4]], np.float32)
 Y = np.array([0, 1, 1, 1])
+
+
+def _readout(function: str) -> dict[str, object]:
+    return {"function": function} | ({"axis": 0} if function == "softmax" else {})
 
 
 def graph(n_out: int = 2, readout: str = "softmax", **metadata) -> Graph:
@@ -24,7 +28,7 @@ def graph(n_out: int = 2, readout: str = "softmax", **metadata) -> Graph:
         ),
         ("x",),
         ("out",),
-        {"readout": [readout], "n_steps": 8, **metadata},
+        {"readout": [_readout(readout)], "n_steps": 8, **metadata},
     )
 
 
@@ -73,8 +77,48 @@ def test_single_sigmoid_unit_decides_by_sign():
     )
     assert result.accuracy[-1] == 1.0
     assert result.agreement[-1] == 0.75
-    np.testing.assert_array_equal(decide(np.array([[-1.0], [0.0], [2.0]]), "sigmoid"), [0, 1, 1])
-    np.testing.assert_array_equal(decide(np.array([[-1.0, 3.0], [5.0, 2.0]]), "linear"), [1, 0])
+    sigmoid, linear = Readout("sigmoid"), Readout("linear")
+    logits = np.array([[-1.0], [0.0], [2.0]], np.float32)
+    np.testing.assert_array_equal(decide(sigmoid.apply(logits), sigmoid), [0, 1, 1])
+    np.testing.assert_array_equal(decide(np.array([[-1.0, 3.0], [5.0, 2.0]]), linear), [1, 0])
+
+
+def test_relu_head_is_applied_on_both_sides():
+    """All potentials negative: the ANN's outputs are all zero, and both decide for class 0."""
+    result = evaluate(graph(readout="relu"), (0 * X,), ann=lambda x: (np.zeros((4, 2)),))
+    assert result.agreement == (1.0,) * 8
+
+
+def test_softmax_over_one_axis_of_a_map_is_applied_before_the_decision():
+    potential = np.array([[[5.0, 1.0], [4.5, -9.0]]], np.float32)  # [N, C, place]
+    readout = Readout("softmax", 0)
+    assert decide(readout.apply(potential), readout) == [1]
+    assert decide(potential, Readout()) == [0]
+
+
+@pytest.mark.parametrize(
+    "readout",
+    [[], {}, 3, ["softmax"], [{"function": "tanh"}], [{"function": "softmax", "axis": 1}],
+     [{"function": "softmax"}], [{"function": "linear", "axis": 0}], [{"code": "x"}]],
+)  # fmt: skip
+def test_hostile_readout_in_the_file(readout):
+    hostile = graph()
+    hostile = hostile.replace(metadata={**hostile.metadata, "readout": readout})
+    with pytest.raises(SimulationError, match=r"metadata: readout is .*, expected one function"):
+        evaluate(hostile, (X,))
+
+
+@pytest.mark.parametrize(
+    "calibration",
+    [5, {}, {"low": "ab", "high": "cd"}, {"low": [None], "high": [1]}, {"low": [0.0]}],
+)
+def test_hostile_calibration_range_in_the_file(calibration):
+    assert evaluate(graph(calibration=calibration), (255 * X,)).warnings == ()
+
+
+def test_one_linear_unit_has_no_classes():
+    with pytest.raises(DataError, match="labels: the first output is one linear unit, expected"):
+        evaluate(graph(1, "linear"), (X,), np.array([0, 1, 0, 1]))
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from spikeport.converter.ir import Graph, Node
+from spikeport.converter.ir import Graph, Node, run
 from spikeport.converter.ir.ops import (
     Dense,
+    Flatten,
     Identity,
     Input,
     Pad,
@@ -15,6 +16,7 @@ from spikeport.converter.ir.ops import (
     Transpose,
 )
 from spikeport.converter.passes import PASSES
+from spikeport.runtime.decoding import Readout
 
 
 def graph_of(*nodes: Node, outputs: tuple[str, ...]) -> Graph:
@@ -64,7 +66,12 @@ def test_transposition_that_is_still_needed_stays():
 
 
 @pytest.mark.parametrize(
-    ("op", "readout"), [(Softmax(0), "softmax"), (Sigmoid(), "sigmoid"), (Relu(), "relu")]
+    ("op", "readout"),
+    [
+        (Softmax(0), {"function": "softmax", "axis": 0}),
+        (Sigmoid(), {"function": "sigmoid"}),
+        (Relu(), {"function": "relu"}),
+    ],
 )
 def test_output_activation_becomes_a_readout(op, readout):
     dense = Dense(np.ones((4, 6)), np.zeros(4))
@@ -86,11 +93,51 @@ def test_activation_that_others_take_stays():
     )
     result = PASSES["strip_output_activation"](graph)
     assert result.outputs == ("head", "head")
-    assert result.metadata["readout"] == ["linear", "relu"]
+    assert result.metadata["readout"] == [{"function": "linear"}, {"function": "relu"}]
 
 
 def test_capped_relu_at_the_output_keeps_its_cap():
     graph = graph_of(Node("head", Relu(np.full((1, 1), 6.0)), ("x",)), outputs=("head",))
     result = PASSES["strip_output_activation"](graph)
     assert names(result) == ["x", "head"]
-    assert result.metadata["readout"] == ["linear"]
+    assert result.metadata["readout"] == [{"function": "linear"}]
+
+
+def test_activation_in_front_of_a_transposition_is_a_head_too():
+    """A channels-last softmax over the channels of a map: the axis moves with the transposition."""
+    graph = graph_of(
+        Node("head", Softmax(0), ("x",)),
+        Node("out", Transpose((1, 0)), ("head",)),
+        outputs=("out",),
+    )
+    result = PASSES["strip_output_activation"](graph)
+    assert names(result) == ["x", "out/potential"]
+    assert result.metadata["readout"] == [{"function": "softmax", "axis": 1}]
+    x = np.random.default_rng(0).normal(size=(3, 2, 3)).astype(np.float32)
+    potential = Readout("softmax", 1).apply(run(result, (x,))[0])
+    np.testing.assert_allclose(potential, run(graph, (x,))[0], rtol=1e-6)
+
+
+def test_reshape_behind_a_softmax_keeps_it_inside():
+    graph = graph_of(
+        Node("head", Softmax(0), ("x",)), Node("out", Reshape((6,)), ("head",)), outputs=("out",)
+    )
+    assert names(PASSES["strip_output_activation"](graph)) == ["x", "head", "out"]
+
+
+def test_reshape_behind_a_sigmoid_stays():
+    graph = graph_of(
+        Node("head", Sigmoid(), ("x",)), Node("out", Reshape((6,)), ("head",)), outputs=("out",)
+    )
+    result = PASSES["strip_output_activation"](graph)
+    assert names(result) == ["x", "out/potential"]
+    assert result.metadata["readout"] == [{"function": "sigmoid"}]
+
+
+def test_flatten_of_a_vector_does_nothing():
+    graph = Graph(
+        (Node("x", Input((4,))), Node("r", Relu(), ("x",)), Node("f", Flatten(), ("r",))),
+        ("x",),
+        ("f",),
+    )
+    assert names(PASSES["remove_no_ops"](graph)) == ["x", "r"]
