@@ -33,11 +33,13 @@ def test_commands_of_the_readme(tmp_path, monkeypatch):
 
 def test_example_of_the_readme():
     (code,) = blocks("python")
+    shown = re.search(r"^```python\n.*?^```\n\n```\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    assert shown
     assert len(code.splitlines()) <= 8
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(code, "README.md", "exec"), {})
-    assert printed.getvalue() == blocks("")[0]
+    assert printed.getvalue() == shown[1]
 
 
 def test_links_of_the_documentation():
