@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .check import check, refusals
 from .equality import Reference, choose_inputs, compare_with_reference, compare_with_source
-from .errors import DataError, GraphError, PassError
+from .errors import DataError, GraphError, PassError, UnsupportedOpError
 from .frontends import Source, read
 from .ir import Array, Graph
 from .ir.interpret import check_inputs
@@ -95,6 +96,13 @@ def convert(
     started = time.perf_counter()
     if not isinstance(source, Source):
         source = read(source)
+    reasons = refusals(check(source))
+    if reasons:
+        raise UnsupportedOpError(
+            f"{source.name}: {len(reasons)} of its operations have no spiking translation",
+            reasons=reasons,
+            hint="`spikeport check` shows every node; take these operations out of the network",
+        )
     samples = _check_calibration(source.graph, calibration)
     inputs = choose_inputs(samples)
     reference, error = compare_with_source(source.graph, inputs, source.run(inputs))

@@ -9,10 +9,16 @@ from spikeport.converter.equality import (
     compare_with_source,
     relative_error,
 )
-from spikeport.converter.errors import ConversionError, DataError, FormatError, PassError
+from spikeport.converter.errors import (
+    ConversionError,
+    DataError,
+    FormatError,
+    PassError,
+    UnsupportedOpError,
+)
 from spikeport.converter.frontends import Source, read
 from spikeport.converter.ir import Graph, IntegrateFire, Node, run
-from spikeport.converter.ir.ops import Conv, Dense, Flatten, Input, Relu, Softmax
+from spikeport.converter.ir.ops import Conv, Dense, Flatten, Input, Relu, Sigmoid, Softmax
 from spikeport.converter.recipes import RECIPES, find, parse_options
 
 RANDOM = np.random.default_rng(5)
@@ -207,3 +213,20 @@ def test_description_of_samples_depends_on_their_values():
     first, second = describe_samples((X,), "a"), describe_samples((X + 1,), "a")
     assert first["sha256"] != second["sha256"]
     assert first["low"] == [pytest.approx(float(X.min()))]
+
+
+def test_operations_without_a_translation_are_refused_before_any_work():
+    graph = small_graph()
+    nodes = (*graph.nodes, Node("more", Relu(), ("softmax",)), Node("s", Sigmoid(), ("relu",)))
+    steps: list[str] = []
+    with pytest.raises(UnsupportedOpError, match="2 of its operations have no spiking") as caught:
+        convert(
+            small_source(graph.replace(nodes=nodes, outputs=("more", "s", "s"))),
+            X[:0],
+            progress=steps.append,
+        )
+    assert [reason.split(":")[0] for reason in caught.value.reasons] == [
+        "softmax (Softmax)",
+        "s (Sigmoid)",
+    ]
+    assert steps == ["read"]
