@@ -431,11 +431,11 @@ def _print_evaluation(title: str, evaluation: Evaluation) -> None:
 
 
 def _console(*, stderr: bool = False) -> Console:
-    """A console that never wraps a table's lines in a pipe."""
+    """A console that does not wrap a table in a pipe, unless its lines are absurdly long."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else 200, highlight=False)
+    return Console(stderr=stderr, width=None if stream.isatty() else 1000, highlight=False)
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from .metrics import wilson_interval
 from .simulation import Simulation, count_macs, neurons
 
 Labels = npt.NDArray[np.int64]
+MAX_N_STEPS = 10**6
 RANGE_TOLERANCE = 0.5
 """Inputs may lie outside the calibration range by this share of it before a warning is given."""
 
@@ -135,9 +136,10 @@ def evaluate(
     """
     if n_steps is None:
         n_steps = graph.metadata.get("n_steps", 64)
-    if not isinstance(n_steps, int) or n_steps < 1:
+    if type(n_steps) is not int or not 1 <= n_steps <= MAX_N_STEPS:
         raise SimulationError(
-            f"n_steps {n_steps!r}, expected an integer of at least 1", hint="try --n-steps 64"
+            f"n_steps {n_steps!r}, expected an integer of at least 1 and at most {MAX_N_STEPS}",
+            hint="try --n-steps 64",
         )
     if batch_size < 1:
         raise SimulationError(

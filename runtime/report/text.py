@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich import box
+from rich.console import JustifyMethod
 from rich.table import Table
+from rich.text import Text
 
 from ..evaluate import Evaluation
 
@@ -60,6 +62,8 @@ def summary_lines(evaluation: Evaluation) -> list[str]:
         f"the ANN takes {evaluation.macs_per_sample:,} multiply-accumulates",
         f"{evaluation.seconds:.1f} s in the {evaluation.engine} engine",
     ]
+    if evaluation.fallbacks:
+        lines.append(f"in the reference engine's code: {', '.join(evaluation.fallbacks)}")
     return lines + [f"Warning: {warning}" for warning in evaluation.warnings]
 
 
@@ -79,10 +83,12 @@ def make_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     cells = [list(row) for row in rows]
     for column, heading in enumerate(headings):
-        is_figure = all(not row[column] or row[column][0].isdigit() for row in cells)
-        table.add_column(heading, justify="right" if is_figure else "left", no_wrap=True)
+        is_figure = all(set(row[column]) <= set("0123456789.,% ") for row in cells)
+        justify: JustifyMethod = "right" if is_figure else "left"
+        table.add_column(Text(heading), justify=justify, no_wrap=is_figure, overflow="fold")
     for row in cells:
-        table.add_row(*row)
+        # Text, because names of nodes may look like rich's markup.
+        table.add_row(*(Text(cell) for cell in row))
     return table
 
 

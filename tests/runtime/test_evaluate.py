@@ -147,7 +147,7 @@ def test_labels_for_an_output_that_is_no_vector():
         evaluate(dense, (np.ones((4, 2, 2), np.float32),), Y)
 
 
-@pytest.mark.parametrize("n_steps", [0, -3])
+@pytest.mark.parametrize("n_steps", [0, -3, 10**12])
 def test_steps_below_one(n_steps):
     with pytest.raises(SimulationError, match=f"n_steps {n_steps}, expected an integer of at"):
         evaluate(graph(), (X,), n_steps=n_steps)
