@@ -167,7 +167,7 @@ def convert_mlp(folder, *more: object):
         (("--set", "normalize_weights.percent=3"), "option of normalize_weights 'percent'"),
         (("--set", "normalize_weights.percentile=101"), "expected 0 < percentile <= 100"),
         (("--n-steps", 0), "n_steps 0, expected at least 1"),
-        (("--calibration-samples", 0), "limit 0, expected at least 1"),
+        (("--calibration-samples", 0), "number of samples 0, expected at least 1"),
         (("--calibration", "nowhere"), "nowhere: no such data"),
         (("--input-scale", 0), "input scale 0, offset 0, expected finite"),
         (("-o", "missing/folder/a.snn"), "missing/folder"),
@@ -209,7 +209,7 @@ def test_disk_full_leaves_nothing_behind(folder, monkeypatch):
     [
         (("--n-steps", 0), "n_steps 0, expected an integer of at least 1"),
         (("--batch-size", 0), "batch_size 0, expected at least 1"),
-        (("--limit", 0), "limit 0, expected at least 1"),
+        (("--limit", 0), "number of samples 0, expected at least 1"),
         (("--engine", "referenc"), "did you mean reference?"),
         (("--ann", "lenet.onnx"), "is not that of the network"),
         (("--data", "fashion-mnist:tset"), "no such split"),
@@ -273,3 +273,27 @@ def test_interrupt_stops_within_a_second(folder):
     assert process.returncode == 130
     assert errors == "Interrupted.\n"
     assert not (folder / "late.json").exists()
+
+
+def test_unsupported_layers_are_all_named(tmp_path):
+    from onnx import TensorProto, helper, save
+
+    nodes = [
+        helper.make_node("Elu", ["x"], ["a"], name="first"),
+        helper.make_node("Erf", ["a"], ["y"], name="second"),
+    ]
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 4]) for name in ("x", "y")
+    ]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", values[:1], values[1:]),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    save(model, tmp_path / "odd.onnx")
+    output = fails("convert", tmp_path / "odd.onnx", "--calibration", TRAIN, "-o",
+                   tmp_path / "odd.snn")  # fmt: skip
+    assert "first (Elu)" in output
+    assert "second (Erf)" in output
+    assert not (tmp_path / "odd.snn").exists()
+    assert "first (Elu)" in fails("check", tmp_path / "odd.onnx")
