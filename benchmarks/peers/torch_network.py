@@ -1,0 +1,45 @@
+"""The analog network in torch, and its logits: for tools that convert torch models."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from common import Task
+from torch import nn
+
+
+def build_torch(task: Task) -> nn.Sequential:
+    """Return the network with its weights, in evaluation mode."""
+    torch.set_num_threads(task.n_threads)
+    modules: list[nn.Module] = []
+    for layer in task.layers:
+        kind = layer["kind"]
+        if kind == "relu":
+            modules.append(nn.ReLU())
+        elif kind == "flatten":
+            modules.append(nn.Flatten())
+        elif kind == "average_pool":
+            modules.append(nn.AvgPool2d(tuple(layer["kernel"]), tuple(layer["strides"])))
+        elif kind == "max_pool":
+            modules.append(nn.MaxPool2d(tuple(layer["kernel"]), tuple(layer["strides"])))
+        else:
+            weight = torch.from_numpy(task.arrays[f"weight{layer['place']}"])
+            if kind == "conv":
+                n_out, n_in, *kernel = weight.shape
+                module: nn.Module = nn.Conv2d(
+                    n_in, n_out, kernel, tuple(layer["strides"]), tuple(layer["padding"])
+                )
+            else:
+                module = nn.Linear(weight.shape[1], weight.shape[0])
+            with torch.no_grad():
+                module.weight.copy_(weight)
+                module.bias.copy_(torch.from_numpy(task.arrays[f"bias{layer['place']}"]))
+            modules.append(module)
+    return nn.Sequential(*modules).eval()
+
+
+def compute_logits(task: Task, network: nn.Module) -> np.ndarray:
+    """Return what the network gives for the test images, [N, K]."""
+    with torch.inference_mode():
+        batches = task.batches(torch.from_numpy(task.x))
+        return np.concatenate([network(batch).numpy() for batch in batches])
