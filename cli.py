@@ -158,7 +158,10 @@ def convert(
     options = parse_options(settings)
     find(RECIPES, recipe, "recipe")
     source = _read(model)
-    data = _load(calibration, source.graph, calibration_samples, input_scale, input_offset, shipped)
+    data = _load(
+        calibration, source.graph, calibration_samples, input_scale, input_offset, shipped,
+        labels=False,
+    )  # fmt: skip
     with _status("reading") as show:
         conversion = run(
             source,
@@ -383,11 +386,15 @@ def _load(
     scale: float = 1.0,
     offset: float = 0.0,
     shipped: bool = False,
+    *,
+    labels: bool = True,
 ) -> Data:
     from spikeport.models.datasets import load_data
 
     shapes = tuple(graph.types[name].shape for name in graph.inputs)
-    return load_data(spec, shapes, limit=limit, shipped=shipped, scale=scale, offset=offset)
+    return load_data(
+        spec, shapes, limit=limit, labels=labels, shipped=shipped, scale=scale, offset=offset
+    )
 
 
 def _evaluate(

@@ -6,8 +6,14 @@ sub-folder per class.
 
 from __future__ import annotations
 
+import dataclasses
+import lzma
 import math
+import os
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +51,7 @@ def load_data(
     shapes: tuple[Shape, ...],
     *,
     limit: int | None = None,
+    labels: bool = True,
     shipped: bool = False,
     scale: float = 1.0,
     offset: float = 0.0,
@@ -58,6 +65,7 @@ def load_data(
         spec: DATA as on the command line.
         shapes: Shape of one sample of each network input.
         limit: Only the first so many samples.
+        labels: Read the labels; without, `y` of an .npz is not looked at.
         shipped: Use the shipped subset of a named data set.
         scale: Factor on the samples.
         offset: Added behind the factor.
@@ -66,25 +74,53 @@ def load_data(
         DataError: There is no such data set, it cannot be read, or it does not fit the network.
     """
     if limit is not None and limit < 1:
-        raise DataError(f"limit {limit}, expected at least 1", hint="leave it out to take all")
+        raise DataError(
+            f"number of samples {limit}, expected at least 1",
+            hint="change --limit or --calibration-samples, or leave it out",
+        )
     if scale == 0 or not (math.isfinite(scale) and math.isfinite(offset)):
         raise DataError(
             f"input scale {scale:g}, offset {offset:g}, expected finite numbers and a scale not 0",
             hint="the network is fed x * scale + offset; 1 and 0 change nothing",
         )
     path = Path(spec)
-    if spec.startswith("fashion-mnist"):
+    if spec == "fashion-mnist" or spec.startswith("fashion-mnist:"):
         data = _load_fashion_mnist(spec, shapes, limit, shipped=shipped)
-    elif path.is_dir():
+    elif _is_dir(path):
         data = _load_folder(path, shapes, limit)
     elif path.suffix.lower() == ".npz":
-        data = _load_npz(path, shapes, limit)
+        data = _load_npz(path, shapes, limit, labels=labels)
     else:
         raise DataError(f"{spec}: no such data, expected {FORMS}", hint="check the spelling")
+    data = data if labels else dataclasses.replace(data, labels=None)
     if scale == 1 and offset == 0:
         return data
     inputs = tuple(np.asarray(array * scale + offset, np.float32) for array in data.inputs)
     return Data(inputs, data.labels, f"{data.name}, times {scale:g} plus {offset:g}")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what the operating system says about `path` into one line and a hint."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        raise DataError(
+            f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}), "
+            f"expected {FORMS}",
+            hint="check the name and its permissions",
+        ) from error
+
+
+def _is_dir(path: Path) -> bool:
+    with _reading(path):
+        return path.is_dir()
+
+
+def _list(folder: Path) -> list[Path]:
+    """Return the entries of a folder by name, without what systems put there for themselves."""
+    with _reading(folder):
+        return sorted(entry for entry in folder.iterdir() if entry.name[0] not in ".@")
 
 
 def _load_fashion_mnist(
@@ -106,11 +142,15 @@ def _load_fashion_mnist(
     return Data((inputs,), y, name)
 
 
-def _load_npz(path: Path, shapes: tuple[Shape, ...], limit: int | None) -> Data:
-    if not path.is_file():
+def _load_npz(path: Path, shapes: tuple[Shape, ...], limit: int | None, *, labels: bool) -> Data:
+    with _reading(path):
+        is_file = path.is_file()
+    if not is_file:
         raise DataError(f"{path}: no such file, expected {FORMS}", hint="check the path")
     keys = ["x"] if len(shapes) == 1 else [f"x{place}" for place in range(len(shapes))]
     try:
+        with _reading(path):
+            path.open("rb").close()
         with zipfile.ZipFile(path) as archive:
             n_bytes = sum(member.file_size for member in archive.infolist())
         if n_bytes > MAX_BYTES:
@@ -127,12 +167,15 @@ def _load_npz(path: Path, shapes: tuple[Shape, ...], limit: int | None) -> Data:
                     hint=f"numpy.savez(path, {keys[0]}=..., y=...)",
                 )
             raw = [arrays[key] for key in keys]
-            labels = arrays["y"] if "y" in arrays.files else None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, MemoryError) as error:
+            y = arrays["y"] if labels and "y" in arrays.files else None
+    except (
+        OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+        RuntimeError,  # encrypted, or, as NotImplementedError, an unknown compression
+    ) as error:  # fmt: skip
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"{path}: not a readable .npz file ({reason})",
-            hint="write it with numpy.savez; arrays of objects are refused",
+            hint="write it with numpy.savez, not encrypted; arrays of objects are refused",
         ) from error
     inputs = tuple(
         _check_array(path, key, array, shape)[:limit]
@@ -144,7 +187,7 @@ def _load_npz(path: Path, shapes: tuple[Shape, ...], limit: int | None) -> Data:
                 f"{path}: {key} has {len(array)} samples, expected {len(inputs[0])} as {keys[0]}",
                 hint="every input needs the same number of samples",
             )
-    checked = None if labels is None else _check_labels(path, labels, len(raw[0]))[:limit]
+    checked = None if y is None else _check_labels(path, y, len(raw[0]))[:limit]
     return Data(inputs, checked, f"{path.name}, {len(inputs[0])} of {len(raw[0])} samples")
 
 
@@ -178,18 +221,16 @@ def _check_labels(path: Path, labels: npt.NDArray[Any], n_samples: int) -> npt.N
         raise DataError(
             f"{path}: y has shape {labels.shape} and dtype {labels.dtype}, expected "
             f"({n_samples},) integers",
-            hint="one class index per sample; for one-hot labels save y.argmax(axis=1)",
+            hint="one class index per sample, for one-hot labels save y.argmax(axis=1); leave y "
+            "out where accuracy is not wanted",
         )
     return labels.astype(np.int64)
 
 
 def _load_folder(path: Path, shapes: tuple[Shape, ...], limit: int | None) -> Data:
     """Read images in the order of their classes' and files' names, taking turns between classes."""
-    classes = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
-    listed = [
-        sorted(f for f in (path / name).iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
-        for name in classes
-    ]
+    classes = [entry for entry in _list(path) if _is_dir(entry)]
+    listed = [[f for f in _list(c) if f.suffix.lower() in IMAGE_SUFFIXES] for c in classes]
     turns = sorted(
         (turn, label, file) for label, files in enumerate(listed) for turn, file in enumerate(files)
     )
@@ -214,7 +255,8 @@ def _load_folder(path: Path, shapes: tuple[Shape, ...], limit: int | None) -> Da
     for place, (_, _, file) in enumerate(chosen):
         images[place] = _read_image(file, shapes[0])
     labels = np.array([label for _, label, _ in chosen], np.int64)
-    name = f"{path.name}, {len(chosen)} of {len(turns)} images in {len(classes)} classes"
+    folder = Path(os.path.abspath(path)).name  # of "." too; a link keeps its own name
+    name = f"{folder}, {len(chosen)} of {len(turns)} images in {len(classes)} classes"
     return Data((images,), labels, name)
 
 
@@ -241,6 +283,12 @@ def _read_image(path: Path, shape: Shape) -> npt.NDArray[np.uint8]:
                     f"{path}: is {image.size[1]}x{image.size[0]} pixels, expected "
                     f"{height}x{width} as the network takes",
                     hint="resize the images as the training did",
+                )
+            if image.mode == "F" or image.mode.startswith("I"):
+                raise DataError(
+                    f"{path}: has pixels of mode {image.mode}, expected 8 bits per channel",
+                    hint="scale the images to 0..255 and save them with 8 bits, or save arrays "
+                    "with numpy.savez",
                 )
             pixels = np.asarray(image.convert("RGB" if n_channels == 3 else "L"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

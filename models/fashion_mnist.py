@@ -61,7 +61,7 @@ def find_full_set() -> Path | None:
             "train-images-idx3-ubyte.gz and the three files beside it",
             hint="unset SPIKEPORT_DATA, or use --shipped for the subset that spikeport ships",
         )
-    keras_home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    keras_home = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"))
     folders = (DEBIAN, keras_home / "datasets" / "fashion-mnist")
     return next((folder for folder in folders if _is_complete(folder)), None)
 
@@ -102,12 +102,18 @@ def write_subset(folder: Path) -> None:
         first = [np.flatnonzero(y == label)[:per_class] for label in range(len(CLASSES))]
         chosen = np.sort(np.concatenate(first))
         arrays[f"{split}_x"], arrays[f"{split}_y"] = x[chosen], y[chosen]
-    np.savez_compressed(SUBSET, allow_pickle=False, **arrays)
+    np.savez_compressed(
+        SUBSET,
+        train_x=arrays["train_x"],
+        train_y=arrays["train_y"],
+        test_x=arrays["test_x"],
+        test_y=arrays["test_y"],
+    )
 
 
 def _is_complete(folder: Path) -> bool:
     return all(
-        (folder / f"{prefix}-{kind}-ubyte.gz").is_file()
+        os.path.isfile(folder / f"{prefix}-{kind}-ubyte.gz")
         for prefix, _ in SPLITS.values()
         for kind in ("images-idx3", "labels-idx1")
     )

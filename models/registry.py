@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,14 +59,14 @@ def weights_path(name: str, suffix: str = ".keras") -> Path:
 def find_model(spec: str) -> Path:
     """Return the file that MODEL on the command line means.
 
-    A path that exists is that path; `lenet`, `lenet.keras` or `lenet.onnx` is a shipped network.
+    A file that exists is that file; `lenet`, `lenet.keras` or `lenet.onnx` is a shipped network,
+    also beside a folder of that name, as `models train` makes it. Any other path is itself.
     """
     path = Path(spec)
-    if path.exists():
+    is_known = path.stem in MODELS and path.suffix in {"", ".keras", ".onnx"}
+    if path.name != spec or not is_known or os.path.isfile(path):
         return path
-    if path.name == spec and path.stem in MODELS and path.suffix in {"", ".keras", ".onnx"}:
-        return weights_path(path.stem, path.suffix or ".keras")
-    return path
+    return weights_path(path.stem, path.suffix or ".keras")
 
 
 def training_record(name: str) -> dict[str, Any]:

@@ -6,7 +6,10 @@ import dataclasses
 import json
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +35,7 @@ def train(name: str, *, folder: Path = WEIGHTS, n_epochs: int | None = None) -> 
         The path of the `.keras` file.
 
     Raises:
-        DataError: The full data set is not on this machine.
+        DataError: The full data set is not on this machine, or `folder` cannot be written.
     """
     import keras
 
@@ -43,6 +46,10 @@ def train(name: str, *, folder: Path = WEIGHTS, n_epochs: int | None = None) -> 
             hint="install Debian's dataset-fashion-mnist, run "
             "keras.datasets.fashion_mnist.load_data() once, or set SPIKEPORT_DATA",
         )
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder, prefix="."):
+            pass
     recipe = MODELS[name]
     if n_epochs is not None:
         recipe = dataclasses.replace(recipe, n_epochs=n_epochs)
@@ -72,7 +79,11 @@ def train(name: str, *, folder: Path = WEIGHTS, n_epochs: int | None = None) -> 
         split.source: float(np.mean(_predict(model, split.x) == split.y))
         for split in (training, test)
     }
-    return _save(name, model, recipe, accuracy, folder)
+    with _writing(folder), TemporaryDirectory(dir=folder, prefix=".") as temporary:
+        _save(name, model, recipe, accuracy, Path(temporary))
+        for suffix in (".onnx", ".json", ".keras"):
+            (Path(temporary) / f"{name}{suffix}").replace(folder / f"{name}{suffix}")
+    return folder / f"{name}.keras"
 
 
 def augment(
@@ -96,6 +107,18 @@ def to_inputs(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     return images[..., None].astype(np.float32) / np.float32(255)
 
 
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Turn what the operating system says about writing into `folder` into one line and a hint."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{folder}: cannot be written ({error.strerror or error}), expected a folder",
+            hint="name a folder that can be made or written, with -o",
+        ) from error
+
+
 def _predict(model: object, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     outputs = model.predict(to_inputs(images), batch_size=500, verbose=0)  # type: ignore[attr-defined]
     labels: npt.NDArray[np.int64] = outputs.argmax(axis=1)
@@ -104,16 +127,14 @@ def _predict(model: object, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int
 
 def _save(
     name: str, model: object, recipe: ReferenceModel, accuracy: dict[str, float], folder: Path
-) -> Path:
+) -> None:
     """Save without the optimizer's state, which would triple the size."""
     import keras
     import tensorflow as tf
 
     bare = recipe.build()
     bare.set_weights(model.get_weights())  # type: ignore[attr-defined]
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.keras"
-    bare.save(path)
+    bare.save(folder / f"{name}.keras")
     # Keras exports a float32 graph only of a model that was called.
     bare(to_inputs(np.zeros((1, 28, 28), np.uint8)))
     bare.export(folder / f"{name}.onnx", format="onnx", verbose=False)
@@ -130,4 +151,3 @@ def _save(
         "versions": versions,
     }
     (folder / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n", "utf-8")
-    return path

@@ -104,6 +104,14 @@ def test_convert_says_what_it_did(folder):
     assert "recipe: classic" in shown
 
 
+def test_convert_does_not_look_at_labels(tmp_path):
+    x, y = np.random.default_rng(0).random((8, 28, 28, 1)), np.eye(8, 10)
+    np.savez(tmp_path / "a.npz", x=x, y=y)
+    output = spikeport("convert", "mlp", "--calibration", tmp_path / "a.npz", "-o",
+                       tmp_path / "a.snn")  # fmt: skip
+    assert "calibrated on a.npz, 8 of 8 samples" in output
+
+
 def test_evaluate_prints_a_table_and_writes_json(folder):
     output = spikeport("evaluate", folder / "mlp.snn", "--data", TEST, "--shipped", "--limit", 50,
                        "--ann", "mlp.onnx", "--json", folder / "a.json")  # fmt: skip

@@ -64,12 +64,20 @@ def read(source: keras.Model | Path | str) -> Source:
     if not isinstance(source, str | Path):
         return _read_keras(source)
     path = Path(source)
-    if path.is_dir():
+    try:
+        is_folder, exists = path.is_dir(), path.exists()
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        raise FormatError(
+            f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}), "
+            f"expected a file {' '.join(FRONTENDS)}",
+            hint="check the name and its permissions",
+        ) from error
+    if is_folder:
         raise FormatError(
             f"{path}: is a folder, expected a file {' '.join(FRONTENDS)}",
             hint="save a SavedModel as one file: model.save('name.keras')",
         )
-    if not path.exists():
+    if not exists:
         raise FormatError(
             f"{path}: no such file, expected a file {' '.join(FRONTENDS)}",
             hint="`spikeport models list` shows the networks that can be given by name",

@@ -207,6 +207,9 @@ def test_read_refuses_what_is_no_network_file(tmp_path):
     (tmp_path / "a.pt").write_bytes(b"x")
     with pytest.raises(FormatError, match=r"has the suffix '.pt', expected .keras"):
         read(str(tmp_path / "a.pt"))
+    with pytest.raises(FormatError, match=r"cannot be read \(File name too long\)") as caught:
+        read("a" * 5000)
+    assert caught.value.hint == "check the name and its permissions"
 
 
 def test_description_of_samples_depends_on_their_values():

@@ -1,3 +1,7 @@
+import os
+import zipfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -42,6 +46,9 @@ def test_scale_and_offset():
         ("fashion-mnist:validation", (784,), "no such split, expected one of train, test"),
         ("fashion-mnist", (784,), "no such split"),
         ("fashion-mnist:test", (32, 32, 3), r"images are 28x28, the network takes \(32, 32, 3\)"),
+        ("fashion-mnist-png", (784,), "fashion-mnist-png: no such data"),
+        ("fashion-mnist.npz", (784,), "fashion-mnist.npz: no such file"),
+        ("a" * 5000, (784,), r"cannot be read \(File name too long\), expected fashion-mnist:test"),
         ("nothing", (784,), "nothing: no such data, expected fashion-mnist:test"),
         ("missing.npz", (784,), "missing.npz: no such file"),
     ],
@@ -58,8 +65,9 @@ def test_scale_and_offset_out_of_range(scale, offset):
 
 
 def test_limit_below_one():
-    with pytest.raises(DataError, match="limit 0, expected at least 1"):
+    with pytest.raises(DataError, match="number of samples 0, expected at least 1") as caught:
         load_data("fashion-mnist:test", ((784,),), limit=0)
+    assert "--limit or --calibration-samples" in caught.value.hint
 
 
 def test_npz_is_taken_as_it_is(tmp_path):
@@ -124,6 +132,90 @@ def test_npz_that_is_damaged_or_a_bomb(tmp_path, monkeypatch):
         load_data(str(path), ((3,),))
 
 
+def change_member(path, what):
+    """Change what the archive says about its one member, in both of its headers."""
+    content = bytearray(path.read_bytes())
+    local, central = content.index(b"PK\x03\x04"), content.index(b"PK\x01\x02")
+    if what == "flipped":
+        content[local + 60] ^= 0xFF
+    elif what == "encrypted":
+        content[local + 6] |= 1
+        content[central + 8] |= 1
+    else:
+        content[local + 8] = content[central + 10] = 99
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("what", ["flipped", "encrypted", "method"])
+def test_npz_that_cannot_be_unpacked(tmp_path, what):
+    path = tmp_path / "a.npz"
+    x = np.random.default_rng(0).normal(size=(400, 3))
+    np.savez_compressed(path, x=x)
+    change_member(path, what)
+    with pytest.raises(DataError, match=r"a\.npz: not a readable \.npz file \(.+\)$") as caught:
+        load_data(str(path), ((3,),))
+    assert "write it with numpy.savez" in caught.value.hint
+
+
+def test_npz_packed_with_lzma_that_is_damaged(tmp_path):
+    path = tmp_path / "a.npz"
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(400, 3)))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.write(tmp_path / "x.npy", "x.npy")
+    content = bytearray(path.read_bytes())
+    content[45:50] = b"\xff" * 5
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.npz: not a readable \.npz file"):
+        load_data(str(path), ((3,),))
+
+
+@pytest.mark.parametrize("y", [np.zeros(4), np.zeros((4, 10)), np.array([{}] * 4)])
+def test_labels_that_are_not_asked_for_are_not_read(tmp_path, y):
+    np.savez(tmp_path / "a.npz", x=X, y=y)
+    data = load_data(str(tmp_path / "a.npz"), ((3,),), labels=False)
+    assert data.labels is None
+    if y.dtype != object:
+        with pytest.raises(DataError, match=r"expected \(4,\) integers") as caught:
+            load_data(str(tmp_path / "a.npz"), ((3,),))
+        assert "leave y out where accuracy is not wanted" in caught.value.hint
+    assert load_data("fashion-mnist:test", ((784,),), labels=False).labels is None
+
+
+def refuse(name):
+    """Return a method of Path that is not permitted on paths of this name."""
+    methods = {"iterdir": Path.iterdir, "is_dir": Path.is_dir, "open": Path.open}
+
+    def method_of(method):
+        def run(path, *args, **options):
+            if path.name == name:
+                raise PermissionError(13, os.strerror(13))
+            return methods[method](path, *args, **options)
+
+        return run
+
+    return method_of
+
+
+@pytest.mark.parametrize(
+    ("method", "hidden"),
+    [("iterdir", "set"), ("iterdir", "ant"), ("is_dir", "set"), ("is_dir", "ant")],
+)
+def test_folders_without_permission(tmp_path, monkeypatch, method, hidden):
+    write_images(tmp_path / "set")
+    monkeypatch.setattr(Path, method, refuse(hidden)(method))
+    with pytest.raises(DataError, match=rf"{hidden}: cannot be read \(Permission") as caught:
+        load_data(str(tmp_path / "set"), ((6, 4, 1),))
+    assert caught.value.hint == "check the name and its permissions"
+
+
+def test_npz_without_permission(tmp_path, monkeypatch):
+    np.savez(tmp_path / "a.npz", x=X)
+    monkeypatch.setattr(Path, "open", refuse("a.npz")("open"))
+    with pytest.raises(DataError, match=r"a\.npz: cannot be read \(Permission") as caught:
+        load_data(str(tmp_path / "a.npz"), ((3,),))
+    assert caught.value.hint == "check the name and its permissions"
+
+
 def write_images(folder, mode="L", size=(4, 6)):
     for label, name in enumerate(["ant", "bee"]):
         (folder / name).mkdir(parents=True)
@@ -167,3 +259,40 @@ def test_folders_that_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("spikeport.models.datasets.MAX_BYTES", 100)
     with pytest.raises(DataError, match="4 images do not fit into 100 bytes"):
         load_data(folder, ((6, 4, 1),))
+
+
+def test_what_systems_put_into_folders_is_no_class_and_no_image(tmp_path):
+    write_images(tmp_path / "set")
+    write_images(tmp_path / "set" / ".thumbnails")
+    for hidden in (".git", "@eaDir"):
+        (tmp_path / "set" / hidden).mkdir()
+    (tmp_path / "set" / "ant" / "._0.png").write_bytes(b"no image")
+    data = load_data(str(tmp_path / "set"), ((6, 4, 1),))
+    np.testing.assert_array_equal(data.labels, [0, 1, 0, 1])
+    assert data.name == "set, 4 of 4 images in 2 classes"
+
+
+def test_the_current_folder_has_a_name(tmp_path, monkeypatch):
+    write_images(tmp_path / "set")
+    monkeypatch.chdir(tmp_path / "set")
+    assert load_data(".", ((6, 4, 1),)).name == "set, 4 of 4 images in 2 classes"
+
+
+def test_a_folder_whose_name_begins_as_the_named_set(tmp_path, monkeypatch):
+    write_images(tmp_path / "fashion-mnist-png")
+    monkeypatch.chdir(tmp_path)
+    assert len(load_data("fashion-mnist-png", ((6, 4, 1),)).inputs[0]) == 4
+
+
+@pytest.mark.parametrize(
+    ("dtype", "suffix", "mode"),
+    [(np.uint16, "png", "I;16"), (np.int32, "tif", "I"), (np.float32, "tif", "F")],
+)
+def test_images_of_more_than_eight_bits_are_refused(tmp_path, dtype, suffix, mode):
+    (tmp_path / "ant").mkdir()
+    Image.fromarray(np.full((6, 4), 300, dtype)).save(tmp_path / "ant" / f"0.{suffix}")
+    with pytest.raises(
+        DataError, match=rf"0\.{suffix}: has pixels of mode {mode}.*, expected 8 bits per channel"
+    ) as caught:
+        load_data(str(tmp_path), ((6, 4, 1),))
+    assert "scale the images to 0..255" in caught.value.hint

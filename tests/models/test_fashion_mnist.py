@@ -50,6 +50,36 @@ def test_full_set_in_the_cache_of_keras(full_set, monkeypatch, tmp_path):
     assert find_full_set() == home / "datasets" / "fashion-mnist"
 
 
+def test_no_home_folder(full_set, monkeypatch, tmp_path):
+    def expanduser(path):
+        return str(path)  # as os.path.expanduser does for a user without HOME and passwd entry
+
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("SPIKEPORT_DATA", "KERAS_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", expanduser)
+    monkeypatch.setattr("pathlib.Path.home", home)
+    monkeypatch.setattr(fashion_mnist, "DEBIAN", full_set)
+    assert find_full_set() == full_set
+    monkeypatch.setattr(fashion_mnist, "DEBIAN", tmp_path / "none")
+    assert find_full_set() is None
+
+
+def test_subset_is_written_from_the_full_set(full_set, monkeypatch, tmp_path):
+    subset = tmp_path / "subset.npz"
+    monkeypatch.setattr(fashion_mnist, "SUBSET", subset)
+    monkeypatch.setattr(fashion_mnist, "SUBSET_PER_CLASS", {"train": 2, "test": 1})
+    fashion_mnist.write_subset(full_set)
+    with np.load(subset, allow_pickle=False) as arrays:
+        assert sorted(arrays.files) == ["test_x", "test_y", "train_x", "train_y"]
+    for split, n_samples in (("train", 20), ("test", 10)):
+        full, images = load(split), load(split, shipped=True)
+        np.testing.assert_array_equal(images.x, full.x[:n_samples])
+        np.testing.assert_array_equal(images.y, full.y[:n_samples])
+
+
 def test_variable_that_names_no_data(tmp_path, monkeypatch):
     monkeypatch.setenv("SPIKEPORT_DATA", str(tmp_path))
     with pytest.raises(DataError, match=r"SPIKEPORT_DATA=.*: no Fashion-MNIST in this folder"):

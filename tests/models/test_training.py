@@ -41,6 +41,16 @@ def test_training_without_the_full_set_is_refused(monkeypatch):
         train("mlp")
 
 
+def test_folder_that_cannot_be_written_is_refused_before_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(fashion_mnist, "find_full_set", lambda: tmp_path)
+    monkeypatch.setattr(fashion_mnist, "load", lambda split: pytest.fail("went on"))
+    (tmp_path / "afile").write_text("x")
+    for folder, reason in (("afile/x", "Not a directory"), ("afile", "File exists")):
+        with pytest.raises(DataError, match=rf"{folder}: cannot be written \({reason}\)") as caught:
+            train("mlp", folder=tmp_path / folder)
+        assert "-o" in caught.value.hint
+
+
 def test_names_of_shipped_networks(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find_model("lenet") == weights_path("lenet")
@@ -49,6 +59,9 @@ def test_names_of_shipped_networks(tmp_path, monkeypatch):
     assert str(find_model("folder/lenet")) == "folder/lenet"
     (tmp_path / "lenet.onnx").write_text("mine")
     assert str(find_model("lenet.onnx")) == "lenet.onnx"
+    (tmp_path / "lenet").mkdir()
+    assert find_model("lenet") == weights_path("lenet")
+    assert str(find_model("a" * 5000)) == "a" * 5000
 
 
 @pytest.mark.slow
@@ -72,6 +85,11 @@ def test_a_short_training_writes_networks_that_are_read(tmp_path, monkeypatch):
         MODELS, "mlp", dataclasses.replace(MODELS["mlp"], max_shift_pixels=0, flip=False)
     )
     path = train("mlp", folder=tmp_path / "out", n_epochs=2)
+    assert sorted(file.name for file in path.parent.iterdir()) == [
+        "mlp.json",
+        "mlp.keras",
+        "mlp.onnx",
+    ]
     record = json.loads((tmp_path / "out" / "mlp.json").read_text())
     assert min(record["accuracy"].values()) > 0.9
     assert record["training"]["n_epochs"] == 2
