@@ -20,8 +20,8 @@ def to_markdown(content: dict[str, Any]) -> str:
         f"{setting['batch_size']}), {setting['n_threads']} threads on {machine['cores']} cores of "
         f"{machine['cpu']}, {content['date'][:10]}.",
         f"Images: {setting['data']}; calibrated on: {setting['calibration']}.",
-        "Medians of at least five runs behind a warm-up, unless a remark says otherwise. Every tool's "
-        "analog network gives our logits within 1e-4 of the largest.",
+        "Medians of at least five runs behind a warm-up, unless a remark says otherwise. Every "
+        "tool's analog network gives our logits within 1e-4 of the largest.",
         "",
         "| tool | ms per image | in ANN passes | times our event engine | accuracy | same decision "
         "as the ANN |",
