@@ -27,8 +27,9 @@ check: $(STAMP)  ## lint, format, types
 	mkdir -p .cache/typing && ln -sfn ../.. .cache/typing/spikeport
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## the figures of docs/benchmarks.md; takes about half an hour
+bench: $(STAMP)  ## measure into benchmarks/results; takes an hour or so
 	$(BIN)/python benchmarks/accuracy.py
+	$(BIN)/python benchmarks/side_by_side.py
 
 clean:  ## remove everything that make made
 	rm -rf $(VENV) .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -211,11 +211,18 @@ def evaluate(
     Example:
       spikeport evaluate lenet.snn --data fashion-mnist:test --ann lenet --limit 200
     """  # noqa: D301
+    from spikeport.converter.errors import SpikeportError
     from spikeport.converter.exports.snn import read_snn
     from spikeport.converter.files import check_output, sha256_of, write_atomically
 
-    if json_file not in {None, "-"}:
+    if json_file is not None and json_file != "-":
         check_output(Path(json_file), suffix=None)
+        taken = [Path(name) for name in (snn, data, ann or "") if Path(name).is_file()]
+        if any(path.samefile(json_file) for path in taken if Path(json_file).exists()):
+            raise SpikeportError(
+                f"--json {json_file}: is one of the files to read, expected another name",
+                hint="nothing was written; give a name that ends in .json",
+            )
     graph = read_snn(snn)
     source = None if ann is None else _read_ann(ann, graph, snn)
     samples = _load(data, graph, limit, input_scale, input_offset, shipped)

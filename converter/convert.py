@@ -19,6 +19,7 @@ from .errors import DataError, GraphError, PassError, UnsupportedOpError
 from .frontends import Source, read
 from .ir import Array, Graph
 from .ir.interpret import check_inputs
+from .ir.types import MAX_N_STEPS
 from .passes import PASSES, Keeps
 from .recipes import DEFAULT_RECIPE, RECIPES, find
 
@@ -82,8 +83,11 @@ def convert(
         DataError: The calibration samples do not fit.
     """
     chosen = find(RECIPES, recipe, "recipe")
-    if n_steps < 1:
-        raise PassError(f"n_steps {n_steps}, expected at least 1", hint="64 is the default")
+    if type(n_steps) is not int or not 1 <= n_steps <= MAX_N_STEPS:
+        raise PassError(
+            f"n_steps {n_steps}, expected at least 1 and at most {MAX_N_STEPS}",
+            hint="64 is the default",
+        )
     given = options or {}
     for name in given:
         if name not in chosen.passes:

@@ -13,13 +13,13 @@ import numpy.typing as npt
 
 from ..converter.errors import DataError, SimulationError
 from ..converter.ir import Array, Graph
+from ..converter.ir.types import MAX_N_STEPS
 from .decoding import decide, read_readouts
 from .engines import DEFAULT_ENGINE, ENGINES
 from .metrics import wilson_interval
 from .simulation import Simulation, count_macs, neurons
 
 Labels = npt.NDArray[np.int64]
-MAX_N_STEPS = 10**6
 RANGE_TOLERANCE = 0.5
 """Inputs may lie outside the calibration range by this share of it before a warning is given."""
 

@@ -248,6 +248,13 @@ def test_evaluate_refuses_data(folder, tmp_path, arrays, message):
     assert re.search(message, output), output
 
 
+def test_json_never_overwrites_what_is_read(folder):
+    content = (folder / "mlp.snn").read_bytes()
+    output = fails("evaluate", folder / "mlp.snn", "--data", TEST, "--json", folder / "mlp.snn")
+    assert "is one of the files to read, expected another name" in output
+    assert (folder / "mlp.snn").read_bytes() == content
+
+
 def test_evaluate_refuses_what_is_no_snn(folder):
     assert "no such file" in fails("evaluate", folder / "missing.snn", "--data", TEST)
     content = (folder / "mlp.snn").read_bytes()

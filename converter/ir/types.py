@@ -15,6 +15,9 @@ Array = np.ndarray[tuple[Any, ...], np.dtype[np.float32]]
 MAX_ELEMENTS = 2**31
 """Elements of one sample of one tensor; more is a damaged or hostile file."""
 
+MAX_N_STEPS = 10**6
+"""Time steps of one run; a result is kept for every one."""
+
 MAX_AXES = 16
 """Of one sample; numpy has 64, and the products of more sizes than that take long to multiply."""
 

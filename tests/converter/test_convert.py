@@ -159,8 +159,9 @@ def test_unknown_recipe_offers_the_nearest_name():
 
 
 def test_steps_below_one_and_a_pass_outside_the_recipe():
-    with pytest.raises(PassError, match="n_steps 0, expected at least 1"):
-        convert(small_source(), X, n_steps=0)
+    for n_steps in (0, 10**30, 2.5):
+        with pytest.raises(PassError, match=r"n_steps .*, expected at least 1 and at most 1000000"):
+            convert(small_source(), X, n_steps=n_steps)
     with pytest.raises(PassError, match="pass 'nothing': is not part of recipe rate"):
         convert(small_source(), X, options={"nothing": {}})
 
