@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import platform
 import sys
@@ -35,10 +36,15 @@ def train(name: str, *, folder: Path = WEIGHTS, n_epochs: int | None = None) -> 
         The path of the `.keras` file.
 
     Raises:
-        DataError: The full data set is not on this machine, or `folder` cannot be written.
+        DataError: tf2onnx or the full data set is not on this machine, or `folder` cannot be written.
     """
     import keras
 
+    if importlib.util.find_spec("tf2onnx") is None:
+        raise DataError(
+            "models train: the package tf2onnx is missing, expected it for the ONNX file",
+            hint="pip install 'spikeport[dev]'",
+        )
     full_set = fashion_mnist.find_full_set()
     if full_set is None:
         raise DataError(

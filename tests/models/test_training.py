@@ -51,6 +51,13 @@ def test_folder_that_cannot_be_written_is_refused_before_training(tmp_path, monk
         assert "-o" in caught.value.hint
 
 
+def test_training_without_the_exporter_is_refused(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DataError, match="the package tf2onnx is missing") as caught:
+        train("mlp")
+    assert caught.value.hint == "pip install 'spikeport[dev]'"
+
+
 def test_names_of_shipped_networks(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find_model("lenet") == weights_path("lenet")
