@@ -1,6 +1,6 @@
 """Our engines beside other tools: the same network, weights, steps, batch, threads and images.
 
-    .venv/bin/python benchmarks/side_by_side.py [--tools event,sinabs] [--wait MINUTES]
+    .venv/bin/python benchmarks/side_by_side.py [--wait MINUTES] [--attempts N]
 
 Writes side_by_side.json, .md, .svg and .png into benchmarks/results. Every tool runs in a process
 and an environment of its own (made on first use, under .cache/bench-envs), one after the other, on
@@ -26,14 +26,13 @@ import click
 from peers.common import busy_elsewhere
 from peers.environments import InstallError, find_reason, make_environment
 from peers.exchange import write_exchange
-from peers.tables import to_markdown
+from peers.tables import BUSY_CORES, to_markdown
 
 from spikeport.converter.errors import SpikeportError
 
 RESULTS = Path(__file__).parent / "results"
 PEERS = Path(__file__).parent / "peers"
 WORKER_SECONDS = 3600
-QUIET_CORES = 0.1
 QUIET_SECONDS = 5.0
 
 
@@ -107,13 +106,34 @@ def _worker_environment(n_threads: int) -> dict[str, str]:
     }
 
 
+def run_undisturbed(
+    tool: Tool, folder: Path, n_threads: int, *, minutes: float, attempts: int
+) -> dict[str, Any]:
+    """Return the first result that other processes did not disturb, else the least disturbed.
+
+    Args:
+        tool: What to run.
+        folder: What it is given.
+        n_threads: What it may use.
+        minutes: To wait for a quiet machine before an attempt.
+        attempts: At most so many.
+    """
+    rows: list[dict[str, Any]] = []
+    for _ in range(attempts):
+        wait_until_quiet(minutes)
+        rows.append(run_tool(tool, folder, n_threads))
+        if rows[-1].get("cores_busy_elsewhere", 0.0) <= BUSY_CORES:
+            return rows[-1]
+    return min(rows, key=lambda row: row["cores_busy_elsewhere"])
+
+
 def wait_until_quiet(minutes: float) -> None:
     """Wait until other processes leave the machine alone, at most so long."""
     deadline = time.monotonic() + 60 * minutes
     while time.monotonic() < deadline:
         before = busy_elsewhere()
         time.sleep(QUIET_SECONDS)
-        if busy_elsewhere() - before < QUIET_CORES * QUIET_SECONDS:
+        if busy_elsewhere() - before < BUSY_CORES * QUIET_SECONDS:
             return
 
 
@@ -153,6 +173,13 @@ def draw(path: Path) -> str:
 @click.option("--batch", type=click.IntRange(1), default=128, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--wait", default=0.0, help="Minutes to wait for a quiet machine, before each tool.")
+@click.option(
+    "--attempts",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="How often to measure a tool while other processes disturb it.",
+)
 @click.option("--output", type=click.Path(path_type=Path), default=RESULTS, help="Folder.")
 def main(
     network: str,
@@ -162,6 +189,7 @@ def main(
     batch: int,
     threads: int,
     wait: float,
+    attempts: int,
     output: Path,
 ) -> None:
     """Measure our engines and other tools, and write the table and the chart."""
@@ -186,8 +214,8 @@ def main(
         except SpikeportError as error:
             raise click.ClickException(f"{error}\nHint: {error.hint}") from error
         for key in chosen:
-            wait_until_quiet(wait)
-            rows[key] = {"label": TOOLS[key].label, **run_tool(TOOLS[key], folder, threads)}
+            row = run_undisturbed(TOOLS[key], folder, threads, minutes=wait, attempts=attempts)
+            rows[key] = {"label": TOOLS[key].label, **row}
             click.echo(_summarize(rows[key]))
     content = {
         "date": datetime.now(UTC).isoformat(timespec="minutes"),

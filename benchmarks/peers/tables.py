@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 BUSY_CORES = 0.1
+"""A measurement is disturbed where other processes kept more cores busy."""
 
 
 def to_markdown(content: dict[str, Any]) -> str:
