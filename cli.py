@@ -152,11 +152,11 @@ def convert(
     from spikeport.converter.convert import convert as run
     from spikeport.converter.exports.snn import write_snn
     from spikeport.converter.files import check_output
-    from spikeport.converter.recipes import RECIPES, find, parse_options
+    from spikeport.converter.recipes import choose_options, parse_options
 
     check_output(output, suffix=".snn")
     options = parse_options(settings)
-    find(RECIPES, recipe, "recipe")
+    choose_options(recipe, options)
     source = _read(model)
     data = _load(
         calibration, source.graph, calibration_samples, input_scale, input_offset, shipped,
@@ -214,6 +214,8 @@ def evaluate(
     from spikeport.converter.errors import SpikeportError
     from spikeport.converter.exports.snn import read_snn
     from spikeport.converter.files import check_output, sha256_of, write_atomically
+    from spikeport.converter.ir.types import DEFAULT_N_STEPS
+    from spikeport.runtime.evaluate import check_settings
 
     if json_file is not None and json_file != "-":
         check_output(Path(json_file), suffix=None)
@@ -223,10 +225,12 @@ def evaluate(
                 f"--json {json_file}: is one of the files to read, expected another name",
                 hint="nothing was written; give a name that ends in .json",
             )
+    settings: dict[str, Any] = {"batch_size": batch_size, "engine": engine, "n_threads": threads}
+    check_settings(n_steps=DEFAULT_N_STEPS if n_steps is None else n_steps, **settings)
     graph = read_snn(snn)
     source = None if ann is None else _read_ann(ann, graph, snn)
     samples = _load(data, graph, limit, input_scale, input_offset, shipped)
-    evaluation = _evaluate(graph, samples, source, n_steps, batch_size, engine, n_threads=threads)
+    evaluation = _evaluate(graph, samples, source, n_steps=n_steps, **settings)
     result = evaluation.to_json(graph=sha256_of(snn), data=samples.name, seed=None)
     if json_file == "-":
         click.echo(json.dumps(result))
@@ -297,8 +301,8 @@ def show_model(name: str) -> None:
     Example:
       spikeport models show lenet
     """  # noqa: D301
+    from spikeport.converter.errors import find
     from spikeport.converter.ir.text import format_graph
-    from spikeport.converter.recipes import find
     from spikeport.models.registry import MODELS, training_record, weights_path
 
     click.echo(f"{name}: {find(MODELS, name, 'model').summary}")
@@ -320,7 +324,7 @@ def train_model(name: str, output: Path | None, n_epochs: int | None) -> None:
     Example:
       spikeport models train mlp -o trained
     """  # noqa: D301
-    from spikeport.converter.recipes import find
+    from spikeport.converter.errors import find
     from spikeport.models.registry import MODELS
     from spikeport.models.training import train
 
@@ -408,26 +412,17 @@ def _evaluate(
     graph: Graph,
     samples: Data,
     source: Source | None,
-    n_steps: int | None = None,
-    batch_size: int = 100,
-    engine: str = "event",
     **options: Any,
 ) -> Evaluation:
     """Evaluate with a progress bar on a terminal."""
-    from spikeport.converter.recipes import find
-    from spikeport.runtime.engines import ENGINES
     from spikeport.runtime.evaluate import evaluate as run
 
-    find(ENGINES, engine, "engine")
     with _progress("simulating", len(samples.inputs[0])) as show:
         return run(
             graph,
             samples.inputs,
             samples.labels,
             ann=None if source is None else source.run,
-            n_steps=n_steps,
-            batch_size=batch_size,
-            engine=engine,
             progress=show,
             **options,
         )

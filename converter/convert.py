@@ -19,14 +19,12 @@ from .errors import DataError, GraphError, PassError, UnsupportedOpError
 from .frontends import Source, read
 from .ir import Array, Graph
 from .ir.interpret import check_inputs
-from .ir.types import MAX_N_STEPS
+from .ir.types import DEFAULT_N_STEPS, MAX_N_STEPS
 from .passes import PASSES, Keeps
-from .recipes import DEFAULT_RECIPE, RECIPES, find
+from .recipes import DEFAULT_RECIPE, choose_options
 
 if TYPE_CHECKING:
     import keras
-
-DEFAULT_N_STEPS = 64
 
 
 @dataclass(frozen=True)
@@ -82,28 +80,21 @@ def convert(
         ConversionError: With its children: the source cannot be read, translated or converted.
         DataError: The calibration samples do not fit.
     """
-    chosen = find(RECIPES, recipe, "recipe")
+    chosen = choose_options(recipe, options)
     if type(n_steps) is not int or not 1 <= n_steps <= MAX_N_STEPS:
         raise PassError(
-            f"n_steps {n_steps}, expected at least 1 and at most {MAX_N_STEPS}",
-            hint="64 is the default",
+            f"n_steps {n_steps!r}, expected an integer of at least 1 and at most {MAX_N_STEPS}",
+            hint=f"{DEFAULT_N_STEPS} is the default",
         )
-    given = options or {}
-    for name in given:
-        if name not in chosen.passes:
-            raise PassError(
-                f"pass {name!r}: is not part of recipe {recipe}, expected one of "
-                f"{', '.join(chosen.passes)}",
-                hint="spikeport convert --help lists the recipes",
-            )
     progress("read")
     started = time.perf_counter()
     if not isinstance(source, Source):
         source = read(source)
     reasons = refusals(check(source))
     if reasons:
+        have = "has" if len(reasons) == 1 else "have"
         raise UnsupportedOpError(
-            f"{source.name}: {len(reasons)} of its operations have no spiking translation",
+            f"{source.name}: {len(reasons)} of its operations {have} no spiking translation",
             reasons=reasons,
             hint="`spikeport check` shows every node; take these operations out of the network",
         )
@@ -113,11 +104,10 @@ def convert(
     graph = source.graph
     log = [LogEntry("read", len(graph.nodes), time.perf_counter() - started, error)]
     applied = []
-    for name in chosen.passes:
+    for name, settings in chosen.items():
         progress(name)
         started = time.perf_counter()
         pass_ = PASSES[name]
-        settings = {**pass_.options, **chosen.options.get(name, {}), **given.get(name, {})}
         extra = {"calibration": samples} if pass_.needs_calibration else {}
         graph = pass_(graph, **settings, **extra)
         compared = _compare(graph, reference, pass_.keeps, name)

@@ -16,7 +16,9 @@ with 1. Nothing else is caught there: any other exception is a defect of spikepo
 from __future__ import annotations
 
 import copy
-from typing import Self
+import difflib
+from collections.abc import Mapping
+from typing import Any, Self
 
 
 class SpikeportError(Exception):
@@ -70,3 +72,21 @@ class DataError(SpikeportError):
 
 class SimulationError(SpikeportError):
     """A spiking graph cannot be run as asked."""
+
+
+def find(
+    table: Mapping[str, Any], name: str, kind: str, error: type[SpikeportError] = PassError
+) -> Any:
+    """Return `table[name]`.
+
+    Raises:
+        SpikeportError: Of the given kind: there is no such entry; the nearest name is offered.
+    """
+    if isinstance(name, str) and name in table:
+        return table[name]
+    nearest = difflib.get_close_matches(str(name), table, n=1, cutoff=0.4)
+    offer = f"did you mean {nearest[0]}? " if nearest else ""
+    raise error(
+        f"{kind} {name!r}: does not exist, expected one of {', '.join(table)}",
+        hint=f"{offer}the names are {', '.join(table)}",
+    )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
+from numbers import Integral, Real
 from typing import Any
 
-from .errors import PassError
+from .errors import PassError, find
 from .passes import PASSES
 
 SIMPLIFY = ("remove_no_ops", "strip_output_activation", "fold_batch_norm")
@@ -58,20 +59,29 @@ RECIPES: dict[str, Recipe] = {
 DEFAULT_RECIPE = "rate"
 
 
-def find(table: Mapping[str, Any], name: str, kind: str) -> Any:
-    """Return `table[name]`.
+def choose_options(
+    recipe: str, given: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return the options of every pass of a recipe: the given ones, the recipe's, the defaults.
 
     Raises:
-        PassError: There is no such entry; the nearest name is offered.
+        PassError: No such recipe or option, a pass outside the recipe, or a value of another type.
     """
-    if name in table:
-        return table[name]
-    nearest = difflib.get_close_matches(name, table, n=1, cutoff=0.4)
-    offer = f"did you mean {nearest[0]}? " if nearest else ""
-    raise PassError(
-        f"{kind} {name!r}: does not exist, expected one of {', '.join(table)}",
-        hint=f"{offer}the names are {', '.join(table)}",
-    )
+    chosen: Recipe = find(RECIPES, recipe, "recipe")
+    given = given or {}
+    for name, options in given.items():
+        if name not in chosen.passes:
+            raise PassError(
+                f"pass {name!r}: is not part of recipe {recipe}, expected one of "
+                f"{', '.join(chosen.passes)}",
+                hint="spikeport recipes lists the passes of every recipe",
+            )
+        for option, value in options.items():
+            _check_value(name, option, value)
+    return {
+        name: {**PASSES[name].options, **chosen.options.get(name, {}), **given.get(name, {})}
+        for name in chosen.passes
+    }
 
 
 def parse_options(settings: tuple[str, ...]) -> dict[str, dict[str, Any]]:
@@ -89,23 +99,50 @@ def parse_options(settings: tuple[str, ...]) -> dict[str, dict[str, Any]]:
                 f"--set {setting}: expected PASS.OPTION=VALUE",
                 hint="for example --set normalize_weights.percentile=99.5",
             )
-        defaults = find(PASSES, pass_name, "pass").options
-        default = find(defaults, option, f"option of {pass_name}")
-        options.setdefault(pass_name, {})[option] = _parse(setting, text, default)
+        default = _find_default(pass_name, option)
+        value = _parse(text, default)
+        _check_value(pass_name, option, value)
+        options.setdefault(pass_name, {})[option] = value
     return options
 
 
-def _parse(setting: str, text: str, default: Any) -> Any:
-    kinds = {bool: "true or false", int: "an integer", float: "a number", str: "a name"}
-    kind = next(kind for kind in kinds if isinstance(default, kind))
-    if kind is bool and text.lower() in {"true", "false"}:
-        return text.lower() == "true"
+def format_value(value: Any) -> str:
+    """Return the value of an option as `--set` takes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _find_default(pass_name: str, option: str) -> Any:
+    defaults = find(PASSES, pass_name, "pass").options
+    if not defaults:
+        raise PassError(
+            f"option of {pass_name} {option!r}: does not exist, the pass has no options",
+            hint="spikeport recipes lists the options of every pass",
+        )
+    return find(defaults, option, f"option of {pass_name}")
+
+
+def _parse(text: str, default: Any) -> Any:
+    """Return a value of the default's type, or the text itself where it is none."""
+    if isinstance(default, bool):
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if isinstance(default, Enum):
+        return text
     try:
-        if kind is not bool:
-            return kind(text)
+        return type(default)(text)
     except ValueError:
-        pass
-    raise PassError(
-        f"--set {setting}: {text!r} is not {kinds[kind]}, expected a value like {default}",
-        hint="for example --set normalize_weights.per_channel=false",
-    )
+        return text
+
+
+def _check_value(pass_name: str, option: str, value: Any) -> None:
+    default = _find_default(pass_name, option)
+    if isinstance(default, Enum):
+        find({str(entry.value): entry for entry in type(default)}, value, f"{pass_name}.{option}")
+        return
+    kinds = {bool: "true or false", Integral: "an integer", Real: "a number", str: "a name"}
+    kind = next(kind for kind in kinds if isinstance(default, kind))
+    shown = format_value(default)
+    if not isinstance(value, kind) or isinstance(value, bool) is not isinstance(default, bool):
+        raise PassError(
+            f"{pass_name}.{option}: {value!r} is not {kinds[kind]}, expected a value like {shown}",
+            hint=f"for example --set {pass_name}.{option}={shown}",
+        )

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..converter.errors import DataError, SimulationError
+from ..converter.errors import DataError, SimulationError, find
 from ..converter.ir import Array, Graph
-from ..converter.ir.types import MAX_N_STEPS
+from ..converter.ir.types import DEFAULT_N_STEPS, MAX_N_STEPS
 from .decoding import decide, read_readouts
 from .engines import DEFAULT_ENGINE, ENGINES
 from .metrics import wilson_interval
-from .simulation import Simulation, count_macs, neurons
+from .simulation import Simulation, check_threads, count_macs, neurons
 
 Labels = npt.NDArray[np.int64]
 RANGE_TOLERANCE = 0.5
@@ -131,20 +131,12 @@ def evaluate(
             included.
 
     Raises:
-        SimulationError: n_steps, batch_size or n_threads below 1.
+        SimulationError: As `check_settings` says.
         DataError: Inputs or labels do not fit the graph or hold NaN.
     """
     if n_steps is None:
-        n_steps = graph.metadata.get("n_steps", 64)
-    if type(n_steps) is not int or not 1 <= n_steps <= MAX_N_STEPS:
-        raise SimulationError(
-            f"n_steps {n_steps!r}, expected an integer of at least 1 and at most {MAX_N_STEPS}",
-            hint="try --n-steps 64",
-        )
-    if batch_size < 1:
-        raise SimulationError(
-            f"batch_size {batch_size}, expected at least 1", hint="100 is the default"
-        )
+        n_steps = graph.metadata.get("n_steps", DEFAULT_N_STEPS)
+    check_settings(n_steps=n_steps, batch_size=batch_size, engine=engine, n_threads=n_threads)
     check_samples(graph, inputs, labels)
     readout = read_readouts(graph)[0]
     n_samples = len(inputs[0])
@@ -193,6 +185,26 @@ def evaluate(
         seconds=seconds,
         warnings=(*runner.notices, *_find_warnings(graph, inputs)),
     )
+
+
+def check_settings(*, n_steps: object, batch_size: int, engine: str, n_threads: int | None) -> None:
+    """Check what needs neither graph nor samples.
+
+    Raises:
+        SimulationError: n_steps, batch_size or n_threads out of range, or no such engine.
+    """
+    if type(n_steps) is not int or not 1 <= n_steps <= MAX_N_STEPS:
+        raise SimulationError(
+            f"n_steps {n_steps!r}, expected an integer of at least 1 and at most {MAX_N_STEPS}",
+            hint=f"try --n-steps {DEFAULT_N_STEPS}",
+        )
+    if batch_size < 1:
+        raise SimulationError(
+            f"batch_size {batch_size}, expected at least 1", hint="100 is the default"
+        )
+    find(ENGINES, engine, "engine", SimulationError)
+    if n_threads is not None:
+        check_threads(n_threads)
 
 
 def count_cores() -> int:

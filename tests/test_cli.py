@@ -72,7 +72,7 @@ def test_help_of_convert_names_every_recipe():
 
 
 def test_defaults_of_the_options_are_those_of_the_tables():
-    from spikeport.converter.convert import DEFAULT_N_STEPS
+    from spikeport.converter.ir.types import DEFAULT_N_STEPS
     from spikeport.runtime.engines import DEFAULT_ENGINE
 
     defaults = {
@@ -174,7 +174,7 @@ def convert_mlp(folder, *more: object):
         (("--set", "normalize.percentile=3"), "pass 'normalize': does not exist"),
         (("--set", "normalize_weights.percent=3"), "option of normalize_weights 'percent'"),
         (("--set", "normalize_weights.percentile=101"), "expected 0 < percentile <= 100"),
-        (("--n-steps", 0), "n_steps 0, expected at least 1"),
+        (("--n-steps", 0), "n_steps 0, expected an integer of at least 1"),
         (("--calibration-samples", 0), "number of samples 0, expected at least 1"),
         (("--calibration", "nowhere"), "nowhere: no such data"),
         (("--input-scale", 0), "input scale 0, offset 0, expected finite"),
@@ -227,6 +227,11 @@ def test_disk_full_leaves_nothing_behind(folder, monkeypatch):
 def test_evaluate_refuses(folder, more, message):
     arguments = ("evaluate", folder / "mlp.snn", "--data", TEST, "--shipped", "--limit", 5, *more)
     assert message in fails(*arguments)
+
+
+def test_evaluate_looks_at_its_settings_before_any_file():
+    for more in (("--engine", "refrence"), ("--n-steps", 0), ("--batch-size", 0), ("--threads", 0)):
+        assert "no such file" not in fails("evaluate", "missing.snn", "--data", TEST, *more)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ Array = np.ndarray[tuple[Any, ...], np.dtype[np.float32]]
 MAX_ELEMENTS = 2**31
 """Elements of one sample of one tensor; more is a damaged or hostile file."""
 
+DEFAULT_N_STEPS = 64
 MAX_N_STEPS = 10**6
 """Time steps of one run; a result is kept for every one."""
 

@@ -15,11 +15,12 @@ from spikeport.converter.errors import (
     FormatError,
     PassError,
     UnsupportedOpError,
+    find,
 )
 from spikeport.converter.frontends import Source, read
 from spikeport.converter.ir import Graph, IntegrateFire, Node, run
 from spikeport.converter.ir.ops import Conv, Dense, Flatten, Input, Relu, Sigmoid, Softmax
-from spikeport.converter.recipes import RECIPES, find, parse_options
+from spikeport.converter.recipes import RECIPES, parse_options
 
 RANDOM = np.random.default_rng(5)
 X = RANDOM.uniform(0, 1, (40, 1, 6, 6)).astype(np.float32)
@@ -158,12 +159,35 @@ def test_unknown_recipe_offers_the_nearest_name():
     assert "did you mean classic?" in str(caught.value.hint)
 
 
-def test_steps_below_one_and_a_pass_outside_the_recipe():
-    for n_steps in (0, 10**30, 2.5):
-        with pytest.raises(PassError, match=r"n_steps .*, expected at least 1 and at most 1000000"):
-            convert(small_source(), X, n_steps=n_steps)
+def test_a_pass_outside_the_recipe():
     with pytest.raises(PassError, match="pass 'nothing': is not part of recipe rate"):
         convert(small_source(), X, options={"nothing": {}})
+
+
+@pytest.mark.parametrize("n_steps", [0, 2.5, True, 10**23])
+def test_steps_are_an_integer_within_bounds(n_steps):
+    with pytest.raises(PassError, match=f"n_steps {n_steps}, expected an integer of") as caught:
+        convert(small_source(), X, n_steps=n_steps)
+    assert caught.value.hint == "64 is the default"
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value", "message", "hint"),
+    [
+        ("normalize_weights", "percentil", 1, "'percentil': does not", "did you mean percentile?"),
+        ("normalize_weights", "calibration", X, "'calibration': does not exist", "percentile"),
+        ("normalize_weights", "percentile", "9", "'9' is not a number", "percentile=99.9"),
+        ("normalize_weights", "percentile", True, "True is not a number", "percentile=99.9"),
+        ("normalize_weights", "per_channel", 1, "1 is not true or false", "per_channel=true"),
+        ("insert_neurons", "reset", "substract", "'substract': does", "did you mean subtract?"),
+        ("insert_neurons", "reset", 3, "insert_neurons.reset 3: does", "the names are subtract"),
+        ("remove_no_ops", "a", 1, "'a': does not exist, the pass has no options", "recipes lists"),
+    ],
+)
+def test_options_that_are_refused_before_any_work(name, option, value, message, hint):
+    with pytest.raises(PassError, match=message) as caught:
+        convert("missing.onnx", X, options={name: {option: value}})
+    assert hint in caught.value.hint
 
 
 def test_parse_options():
@@ -186,7 +210,9 @@ def test_parse_options():
         ("normalise_weights.percentile=9", "pass 'normalise_weights': does not exist"),
         ("normalize_weights.percent=9", "option of normalize_weights 'percent': does not exist"),
         ("normalize_weights.percentile=high", "'high' is not a number, expected a value like 99.9"),
-        ("normalize_weights.per_channel=1", "'1' is not true or false, expected a value like True"),
+        ("remove_no_ops.foo=1", "'foo': does not exist, the pass has no options"),
+        ("insert_neurons.reset=substract", "'substract': does not exist, expected one of sub"),
+        ("normalize_weights.per_channel=1", "'1' is not true or false, expected a value like true"),
     ],
 )
 def test_settings_that_are_refused(setting, message):

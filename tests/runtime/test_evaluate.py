@@ -156,6 +156,14 @@ def test_steps_below_one(n_steps):
 def test_hostile_steps_in_the_file():
     with pytest.raises(SimulationError, match="n_steps 'many', expected an integer"):
         evaluate(graph(n_steps="many"), (X,))
+    with pytest.raises(SimulationError, match="n_steps True, expected an integer"):
+        evaluate(graph(n_steps=True), (X,))
+
+
+def test_unknown_engine_offers_the_nearest_name():
+    with pytest.raises(SimulationError, match="engine 'refrence': does not exist") as caught:
+        evaluate(graph(), (X,), engine="refrence")
+    assert "did you mean reference?" in caught.value.hint
 
 
 def test_batch_size_below_one():
