@@ -36,7 +36,7 @@ def train(name: str, *, folder: Path = WEIGHTS, n_epochs: int | None = None) -> 
         The path of the `.keras` file.
 
     Raises:
-        DataError: tf2onnx or the full data set is not on this machine, or `folder` cannot be written.
+        DataError: tf2onnx or the full data set is missing, or `folder` cannot be written.
     """
     import keras
 
