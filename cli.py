@@ -6,6 +6,7 @@ Heavy modules are imported inside the commands, so that `spikeport --help` answe
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -23,12 +24,30 @@ if TYPE_CHECKING:
     from spikeport.models.datasets import Data
     from spikeport.runtime.evaluate import Evaluation
 
+RECIPE_HELP = "rate, classic or diehl; `spikeport recipes` says what they do."
 DATA_HELP = "fashion-mnist:test, fashion-mnist:train, an .npz with x (and y), or a folder of images"
+OUTPUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 DEMO_MODEL, DEMO_SAMPLES, DEMO_STEPS = "lenet", 200, 64
 
 
 class _Commands(click.Group):
     """Prints spikeport's own errors as one message and a hint, exit code 1, without a traceback."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        if sys.stdout is None:  # Python's way to say that its caller closed it
+            click.echo("Error: standard output: is closed, expected an open one", err=True)
+            click.echo("Hint: send it to /dev/null if it is of no use", err=True)
+            sys.exit(1)
+        try:
+            return super().main(*args, **options)
+        except OSError as error:
+            # Files are spikeport's own errors; what has no file name is the standard output.
+            if error.errno not in OUTPUT_ERRORS or error.filename is not None:
+                raise
+            _drop_output()
+            click.echo(f"Error: standard output: {error.strerror}", err=True)
+            click.echo("Hint: free some space, or send the output to another place", err=True)
+            sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:
         from spikeport.converter.errors import SpikeportError
@@ -63,6 +82,12 @@ def main(debug: bool) -> None:
       spikeport evaluate lenet.snn --data fashion-mnist:test --ann lenet --limit 200
     """  # noqa: D301
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def _drop_output() -> None:
+    """Let what is still buffered go nowhere: Python would try to write it again at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -109,8 +134,11 @@ def check(model: str, as_json: bool) -> None:
         headings = ["node", "op", "becomes", "status", "note"]
         rows = [[f.node, f.op, f.becomes, f.status, f.note] for f in findings]
         _console().print(make_table(headings, rows))
-        verdict = f"{len(refused)} nodes are refused" if refused else "can be converted"
+        nodes_are = "node is" if len(refused) == 1 else "nodes are"
+        verdict = f"{len(refused)} {nodes_are} refused" if refused else "can be converted"
         click.echo(f"{model}: {verdict}")
+        if refused:
+            click.echo("Hint: take these operations out of the network, or replace them", err=True)
     click.get_current_context().exit(1 if refused else 0)
 
 
@@ -118,7 +146,7 @@ def check(model: str, as_json: bool) -> None:
 @click.argument("model")
 @click.option("--calibration", required=True, metavar="DATA", help=DATA_HELP)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="OUT.snn")
-@click.option("--recipe", default="rate", show_default=True, help="rate, classic or diehl.")
+@click.option("--recipe", default="rate", show_default=True, help=RECIPE_HELP)
 @click.option("--n-steps", default=64, show_default=True, help="T that the network is meant for.")
 @click.option("--calibration-samples", default=1000, show_default=True, help="The first so many.")
 @click.option("--set", "settings", multiple=True, metavar="PASS.OPTION=VALUE", help="Repeatable.")
@@ -138,23 +166,17 @@ def convert(
     """Turn MODEL into a spiking graph.
 
     \b
-    Recipes:
-      rate     channel-wise 99.9 percentile, reset by subtraction, initial potential 1/2
-      classic  layer-wise 99.9 percentile, initial potential 0 (Rueckauer et al. 2017)
-      diehl    layer-wise maximum, reset to zero (Diehl et al. 2015)
-
-    \b
     Example:
       spikeport convert lenet --calibration fashion-mnist:train -o lenet.snn
       spikeport convert lenet --calibration fashion-mnist:train -o lenet.snn \\
           --set normalize_weights.percentile=99.5
     """  # noqa: D301
     from spikeport.converter.convert import convert as run
-    from spikeport.converter.exports.snn import write_snn
+    from spikeport.converter.exports import FORMATS
     from spikeport.converter.files import check_output
     from spikeport.converter.recipes import choose_options, parse_options
 
-    check_output(output, suffix=".snn")
+    check_output(output, suffixes=FORMATS)
     options = parse_options(settings)
     choose_options(recipe, options)
     source = _read(model)
@@ -172,7 +194,7 @@ def convert(
             calibration_name=data.name,
             progress=show,
         )
-    digest = write_snn(conversion.graph, output)
+    digest = FORMATS[output.suffix.lower()](conversion.graph, output)
     for entry in conversion.log:
         error = "" if entry.relative_error is None else f"relative error {entry.relative_error:.1e}"
         click.echo(f"{entry.step:24} {entry.n_nodes:4} nodes {entry.seconds:7.2f} s  {error}")
@@ -218,7 +240,7 @@ def evaluate(
     from spikeport.runtime.evaluate import check_settings
 
     if json_file is not None and json_file != "-":
-        check_output(Path(json_file), suffix=None)
+        check_output(Path(json_file))
         taken = [Path(name) for name in (snn, data, ann or "") if Path(name).is_file()]
         if any(path.samefile(json_file) for path in taken if Path(json_file).exists()):
             raise SpikeportError(
@@ -260,6 +282,23 @@ def inspect(file: str) -> None:
     click.echo(f"parameters: {count_parameters(graph):,}")
     for key, value in graph.metadata.items():
         click.echo(f"{key}: {value if isinstance(value, str) else json.dumps(value)}")
+
+
+@main.command()
+def recipes() -> None:
+    """List the recipes, their passes and the options that --set changes.
+
+    \b
+    Example:
+      spikeport recipes
+    """  # noqa: D301
+    from spikeport.converter.recipes import RECIPES, choose_options, format_value
+
+    for name, recipe in RECIPES.items():
+        click.echo(f"{name}: {recipe.summary} ({recipe.source})")
+        for pass_name, options in choose_options(name).items():
+            shown = [f"{key}={format_value(value)}" for key, value in options.items()]
+            click.echo(" ".join(["  " + pass_name, *shown]))
 
 
 @main.group()
@@ -432,7 +471,7 @@ def _print_evaluation(title: str, evaluation: Evaluation) -> None:
     from spikeport.runtime.report import text
 
     console = _console()
-    click.echo(f"{title}: {evaluation.n_samples} samples")
+    click.echo(title)
     console.print(text.accuracy_table(evaluation))
     console.print(text.activity_table(evaluation))
     for line in text.summary_lines(evaluation):

@@ -12,7 +12,7 @@ import io
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -64,24 +64,25 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_output(path: Path, *, suffix: str | None) -> None:
+def check_output(path: Path, *, suffixes: Collection[str] = ()) -> None:
     """Refuse what could not be written, before the work whose result it would hold.
 
     Args:
-        path: A file to write or replace.
-        suffix: What its name must end in; None for anything.
+        path: A file to write or replace; a link is followed.
+        suffixes: What its name must end in, one of these; () for anything.
 
     Raises:
         FormatError: Another suffix, no such folder, a folder that is not writable, or something in
             the place that is not a regular file.
     """
-    folder = path.parent
     with _writing(path):
+        folder = _folder(path)
         _check_target(path)
-        if suffix is not None and path.suffix.lower() != suffix:
+        if suffixes and path.suffix.lower() not in suffixes:
             raise FormatError(
-                f"{path}: has the suffix {path.suffix!r}, expected {suffix!r}",
-                hint=f"name it {path.with_suffix(suffix).name}",
+                f"{path}: has the suffix {path.suffix!r}, expected "
+                f"{' or '.join(map(repr, suffixes))}",
+                hint=f"name it {path.with_suffix(next(iter(suffixes))).name}",
             )
         if not stat.S_ISDIR(folder.stat().st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -114,6 +115,11 @@ def write_atomically(path: Path, data: bytes) -> None:
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _folder(path: Path) -> Path:
+    """Return where the file will lie: a link's target decides."""
+    return Path(os.path.realpath(path)).parent if os.path.islink(path) else path.parent
 
 
 def _check_target(path: Path) -> None:
@@ -160,12 +166,12 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FormatError(
-            f"{path}: the folder {path.parent} does not exist, expected an existing folder",
-            hint=f"create it first: mkdir -p {path.parent}",
+            f"{path}: the folder {_folder(path)} does not exist, expected an existing folder",
+            hint=f"create it first: mkdir -p {_folder(path)}",
         ) from error
     except PermissionError as error:
         raise FormatError(
-            f"{path}: the folder {path.parent} is not writable ({_reason(error)})",
+            f"{path}: the folder {_folder(path)} is not writable ({_reason(error)})",
             hint="write to another folder, or change its permissions",
         ) from error
     except (OSError, ValueError) as error:

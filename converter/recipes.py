@@ -69,19 +69,20 @@ def choose_options(
     """
     chosen: Recipe = find(RECIPES, recipe, "recipe")
     given = given or {}
-    for name, options in given.items():
+    for name in given:
         if name not in chosen.passes:
             raise PassError(
                 f"pass {name!r}: is not part of recipe {recipe}, expected one of "
                 f"{', '.join(chosen.passes)}",
                 hint="spikeport recipes lists the passes of every recipe",
             )
-        for option, value in options.items():
-            _check_value(name, option, value)
-    return {
-        name: {**PASSES[name].options, **chosen.options.get(name, {}), **given.get(name, {})}
-        for name in chosen.passes
-    }
+    result = {}
+    for name in chosen.passes:
+        checked = {
+            key: _check_value(name, key, value) for key, value in given.get(name, {}).items()
+        }
+        result[name] = {**PASSES[name].options, **chosen.options.get(name, {}), **checked}
+    return result
 
 
 def parse_options(settings: tuple[str, ...]) -> dict[str, dict[str, Any]]:
@@ -100,8 +101,7 @@ def parse_options(settings: tuple[str, ...]) -> dict[str, dict[str, Any]]:
                 hint="for example --set normalize_weights.percentile=99.5",
             )
         default = _find_default(pass_name, option)
-        value = _parse(text, default)
-        _check_value(pass_name, option, value)
+        value = _check_value(pass_name, option, _parse(text, default))
         options.setdefault(pass_name, {})[option] = value
     return options
 
@@ -133,11 +133,12 @@ def _parse(text: str, default: Any) -> Any:
         return text
 
 
-def _check_value(pass_name: str, option: str, value: Any) -> None:
+def _check_value(pass_name: str, option: str, value: Any) -> Any:
+    """Return the value in its default's type."""
     default = _find_default(pass_name, option)
     if isinstance(default, Enum):
-        find({str(entry.value): entry for entry in type(default)}, value, f"{pass_name}.{option}")
-        return
+        entries = {str(entry.value): entry for entry in type(default)}
+        return find(entries, value, f"{pass_name}.{option}")
     kinds = {bool: "true or false", Integral: "an integer", Real: "a number", str: "a name"}
     kind = next(kind for kind in kinds if isinstance(default, kind))
     shown = format_value(default)
@@ -146,3 +147,4 @@ def _check_value(pass_name: str, option: str, value: Any) -> None:
             f"{pass_name}.{option}: {value!r} is not {kinds[kind]}, expected a value like {shown}",
             hint=f"for example --set {pass_name}.{option}={shown}",
         )
+    return type(default)(value)

@@ -67,8 +67,36 @@ def test_help_of_convert_names_every_recipe():
 
     output = spikeport("convert", "--help")
     for name in RECIPES:
-        assert f"\n    {name} " in output
+        assert name in output
+    assert "`spikeport recipes` says" in " ".join(output.split())
     assert f"[default: {DEFAULT_RECIPE}]" in output
+
+
+def test_recipes_are_listed_with_their_passes_and_options():
+    from spikeport.converter.recipes import RECIPES
+
+    output = spikeport("recipes")
+    for name, recipe in RECIPES.items():
+        assert f"{name}: {recipe.summary} ({recipe.source})\n" in output
+    assert "  insert_neurons initial_potential=0.0 reset=zero\n" in output
+    assert "  normalize_weights percentile=99.9 per_channel=true\n" in output
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["models", "list"], ["recipes"], ["--help"]])
+def test_standard_output_that_takes_nothing(arguments):
+    command = [sys.executable, ROOT / "cli.py", *arguments]
+    with open("/dev/full", "w") as full:
+        run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert run.returncode == 1
+    assert run.stderr.splitlines() == [
+        "Error: standard output: No space left on device",
+        "Hint: free some space, or send the output to another place",
+    ]
+    shell = ["sh", "-c", '"$0" "$@" >&-', *map(str, command)]
+    run = subprocess.run(shell, stderr=subprocess.PIPE, text=True, check=False)
+    assert run.returncode == 1
+    assert run.stderr.startswith("Error: standard output: is closed, expected an open one\nHint: ")
 
 
 def test_defaults_of_the_options_are_those_of_the_tables():
@@ -115,7 +143,7 @@ def test_convert_does_not_look_at_labels(tmp_path):
 def test_evaluate_prints_a_table_and_writes_json(folder):
     output = spikeport("evaluate", folder / "mlp.snn", "--data", TEST, "--shipped", "--limit", 50,
                        "--ann", "mlp.onnx", "--json", folder / "a.json")  # fmt: skip
-    assert "shipped subset of 1000 images, the first 50: 50 samples" in output
+    assert "shipped subset of 1000 images, the first 50\n" in output
     assert "same decision as the ANN" in output
     result = json.loads((folder / "a.json").read_text())
     assert result["n_steps"] == len(result["accuracy"]) == len(result["agreement"]) == 8

@@ -124,8 +124,17 @@ def test_other_failures_of_the_system(tmp_path, monkeypatch):
 
 WRITERS = [
     pytest.param(lambda path: write_atomically(path, b"data"), id="write_atomically"),
-    pytest.param(lambda path: check_output(path, suffix=None), id="check_output"),
+    pytest.param(lambda path: check_output(path), id="check_output"),
 ]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_a_link_into_a_missing_folder(write, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "no" / "out")
+    with pytest.raises(FormatError, match=r"/link: the folder .*/no does not exist") as caught:
+        write(link)
+    assert caught.value.hint == f"create it first: mkdir -p {tmp_path / 'no'}"
 
 
 @pytest.mark.parametrize("write", WRITERS)
@@ -151,7 +160,7 @@ def test_a_folder_that_is_not_writable(tmp_path, monkeypatch):
     message = r"out: the folder .* is not writable \(Permission denied\)"
     monkeypatch.setattr(files.os, "access", lambda path, mode: False)
     with pytest.raises(FormatError, match=message) as caught:
-        check_output(tmp_path / "out", suffix=None)
+        check_output(tmp_path / "out")
     assert "another folder" in caught.value.hint
     monkeypatch.setattr(Path, "open", failing(PermissionError(errno.EACCES, "Permission denied")))
     with pytest.raises(FormatError, match=message):
@@ -159,10 +168,10 @@ def test_a_folder_that_is_not_writable(tmp_path, monkeypatch):
 
 
 def test_the_suffix_is_checked_before_the_work(tmp_path):
-    check_output(tmp_path / "out.snn", suffix=".snn")
-    check_output(tmp_path / "OUT.SNN", suffix=".snn")
-    check_output(tmp_path / "anything", suffix=None)
+    check_output(tmp_path / "out.snn", suffixes=[".snn"])
+    check_output(tmp_path / "OUT.SNN", suffixes=[".snn"])
+    check_output(tmp_path / "anything")
     with pytest.raises(FormatError, match=r"out\.h5: has the suffix '\.h5', expected '\.snn'") as e:
-        check_output(tmp_path / "out.h5", suffix=".snn")
+        check_output(tmp_path / "out.h5", suffixes=[".snn"])
     assert e.value.hint == "name it out.snn"
     assert not os.listdir(tmp_path)
