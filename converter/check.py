@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .frontends import Source
-from .ir import Graph, Node, Op
+from .ir import Activation, Graph, Node, Op
 from .ir.ops import (
     Add,
     AveragePool,
@@ -18,11 +18,13 @@ from .ir.ops import (
     GlobalAveragePool,
     Identity,
     Input,
+    InsertZeros,
     MaxPool,
     Pad,
     Relu,
     Reshape,
     Scale,
+    Select,
     Sigmoid,
     Softmax,
     Transpose,
@@ -98,6 +100,11 @@ def _inside(graph: Graph, node: Node, behind: set[str]) -> tuple[str, str, str]:
     return "nothing", REFUSED, f"{name} inside the network, expected at an output only"
 
 
+def _without_translation(graph: Graph, node: Node, behind: set[str]) -> tuple[str, str, str]:
+    name = node.op.function if isinstance(node.op, Activation) else type(node.op).__name__
+    return "nothing", REFUSED, f"{name} is not a ReLU, no rate of spikes stands for it"
+
+
 def _max_pool(graph: Graph, node: Node, behind: set[str]) -> tuple[str, str, str]:
     if node.name in behind:
         return "max-pool of accumulated spikes", APPROXIMATE, "exact on the counts of every step"
@@ -126,8 +133,11 @@ _RULES: dict[type[Op], _Rule] = {
     Reshape: _becomes("the same"),
     Transpose: _becomes("the same"),
     Pad: _becomes("the same"),
+    Select: _becomes("the same"),
+    InsertZeros: _becomes("the same"),
     Add: _becomes("sum of currents"),
     Concatenate: _becomes("the same"),
     Softmax: _inside,
     Sigmoid: _inside,
+    Activation: _without_translation,
 }

@@ -19,8 +19,8 @@ import numpy as np
 from ..errors import FormatError
 from ..ir import OPS, Array, Op
 
-MAX_ENTRIES = 1024
-"""Of a tuple: sizes per axis; longer ones would make products of sizes slow to multiply."""
+MAX_ENTRIES = 2**20
+"""Of a tuple; the longest are the places along an axis."""
 
 _DECLARED = "build the operation with the types that its fields declare"
 

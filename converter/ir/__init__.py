@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .activations import Activation
 from .graph import Graph, Node
 from .interpret import run, run_nodes
 from .neurons import IntegrateFire, Reset, SpikingMaxPool, StatefulOp
@@ -10,6 +11,7 @@ from .types import Array, TensorType
 
 __all__ = [
     "OPS",
+    "Activation",
     "Array",
     "Graph",
     "IntegrateFire",

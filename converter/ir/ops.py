@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import GraphError
 from . import windows
-from .types import Array, TensorType, freeze
+from .types import MAX_AXES, Array, TensorType, freeze
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -346,7 +346,7 @@ class Reshape(Op):
 
     def infer(self, *types: TensorType) -> TensorType:
         _expect(
-            types[0].size == math.prod(self.shape),
+            len(self.shape) <= MAX_AXES and types[0].size == math.prod(self.shape),
             f"operand {types[0]} has {types[0].size} entries, expected {math.prod(self.shape)} "
             f"for shape {self.shape}",
         )
@@ -393,6 +393,78 @@ class Pad(Op):
 
     def apply(self, *arrays: Array) -> Array:
         return np.pad(arrays[0], ((0, 0), *self.padding))
+
+
+@dataclass(frozen=True, eq=False)
+class Select(Op):
+    """Entries of the operand, by place: crop, slice, gather, and nearest upsampling by repeating.
+
+    Attributes:
+        indices: Per axis of a sample, places of the operand from 0 on, in the order of the result;
+            a place may come more than once. None keeps an axis as it is.
+    """
+
+    indices: tuple[tuple[int, ...] | None, ...]
+
+    def infer(self, *types: TensorType) -> TensorType:
+        shape = types[0].shape
+        _expect(
+            len(self.indices) == len(shape),
+            f"indices are given for {len(self.indices)} axes, expected {len(shape)}",
+        )
+        sizes = []
+        for axis, (places, size) in enumerate(zip(self.indices, shape, strict=True)):
+            if places is None:
+                sizes.append(size)
+                continue
+            _expect(bool(places), f"indices of axis {axis} are empty, expected at least one")
+            _expect(
+                min(places) >= 0 and max(places) < size,
+                f"indices of axis {axis} lie in {min(places)}..{max(places)}, "
+                f"expected 0..{size - 1}",
+            )
+            sizes.append(len(places))
+        return TensorType(tuple(sizes), types[0].spiking)
+
+    def apply(self, *arrays: Array) -> Array:
+        result = arrays[0]
+        for axis, places in enumerate(self.indices, start=1):
+            if places is not None:
+                result = result.take(np.asarray(places), axis=axis)
+        return np.ascontiguousarray(result)
+
+
+@dataclass(frozen=True, eq=False)
+class InsertZeros(Op):
+    """strides - 1 zeros between neighbors along every spatial axis: [C, n] -> [C, (n - 1) s + 1].
+
+    With a convolution behind it, this is a transposed convolution.
+
+    Attributes:
+        strides: One per spatial axis.
+    """
+
+    strides: tuple[int, ...]
+
+    def infer(self, *types: TensorType) -> TensorType:
+        shape = types[0].shape
+        _expect(
+            len(shape) == len(self.strides) + 1,
+            f"operand has shape {shape}, expected channels and {len(self.strides)} spatial axes",
+        )
+        _expect(
+            all(1 <= step <= windows.MAX_STEP for step in self.strides),
+            f"strides {self.strides}: expected steps from 1 to {windows.MAX_STEP}",
+        )
+        sizes = ((n - 1) * step + 1 for n, step in zip(shape[1:], self.strides, strict=True))
+        return TensorType((shape[0], *sizes), types[0].spiking)
+
+    def apply(self, *arrays: Array) -> Array:
+        x = arrays[0]
+        sizes = ((n - 1) * step + 1 for n, step in zip(x.shape[2:], self.strides, strict=True))
+        result = np.zeros((*x.shape[:2], *sizes), np.float32)
+        result[(slice(None), slice(None), *(slice(None, None, step) for step in self.strides))] = x
+        return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -513,6 +585,7 @@ OPS: dict[str, type[Op]] = {
     op.__name__: op
     for op in (
         Input, Identity, Dense, Conv, BatchNorm, Scale, Relu, MaxPool, AveragePool,
-        GlobalAveragePool, Flatten, Reshape, Transpose, Pad, Add, Concatenate, Softmax, Sigmoid,
+        GlobalAveragePool, Flatten, Reshape, Transpose, Pad, Select, InsertZeros, Add, Concatenate,
+        Softmax, Sigmoid,
     )
 }  # fmt: skip

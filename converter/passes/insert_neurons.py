@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from ..errors import PassError, UnsupportedOpError
-from ..ir import Graph, IntegrateFire, Node, Reset, SpikingMaxPool
+from ..ir import Activation, Graph, IntegrateFire, Node, Reset, SpikingMaxPool
 from ..ir.ops import BatchNorm, MaxPool, Relu, Sigmoid, Softmax
 
 
@@ -44,7 +44,7 @@ def insert_neurons(
     reasons = tuple(
         f"{node}: changes its result with the sum over time steps, expected at an output only"
         for node in graph.nodes
-        if isinstance(node.op, Softmax | Sigmoid | BatchNorm)
+        if isinstance(node.op, Softmax | Sigmoid | BatchNorm | Activation)
     )
     if reasons:
         raise UnsupportedOpError("no spiking translation", reasons=reasons)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ..errors import PassError
-from ..ir import Array, Graph, Node, Op
+from ..ir import Activation, Array, Graph, Node, Op
 from ..ir.ops import (
     Add,
     AveragePool,
@@ -19,11 +19,13 @@ from ..ir.ops import (
     GlobalAveragePool,
     Identity,
     Input,
+    InsertZeros,
     MaxPool,
     Pad,
     Relu,
     Reshape,
     Scale,
+    Select,
     Sigmoid,
     Softmax,
     Transpose,
@@ -234,8 +236,11 @@ _RULES: dict[type[Op], Callable[[_Rescaling, Node], None]] = {
     AveragePool: _pool,
     GlobalAveragePool: _pool,
     Pad: _pad_space,
+    Select: _rearrange,
+    InsertZeros: _pool,
     Add: _add,
     Concatenate: _concatenate,
     Softmax: _back_to_one,
     Sigmoid: _back_to_one,
+    Activation: _back_to_one,
 }

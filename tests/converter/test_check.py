@@ -2,7 +2,7 @@ import numpy as np
 
 from spikeport.converter.check import APPROXIMATE, EXACT, REFUSED, check, refusals
 from spikeport.converter.frontends import Source
-from spikeport.converter.ir import OPS, Graph, Node, StatefulOp, run
+from spikeport.converter.ir import OPS, Activation, Graph, Node, StatefulOp, run
 from spikeport.converter.ir.ops import (
     BatchNorm,
     Conv,
@@ -51,6 +51,13 @@ def test_softmax_inside_is_refused():
     assert [finding.status for finding in found] == [REFUSED, APPROXIMATE, EXACT]
     assert found[0].note == "softmax inside the network, expected at an output only"
     assert refusals(found) == (f"n0 (Softmax): {found[0].note}",)
+
+
+def test_what_is_no_relu_is_refused_by_its_name():
+    (found,) = findings(Activation("gelu"))
+    assert refusals((found,)) == (
+        "n0 (Activation): gelu is not a ReLU, no rate of spikes stands for it",
+    )
 
 
 def test_softmax_in_front_of_what_does_nothing_is_a_head():

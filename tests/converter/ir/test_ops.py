@@ -19,11 +19,13 @@ from spikeport.converter.ir.ops import (
     GlobalAveragePool,
     Identity,
     Input,
+    InsertZeros,
     MaxPool,
     Pad,
     Relu,
     Reshape,
     Scale,
+    Select,
     Sigmoid,
     Softmax,
     Transpose,
@@ -354,6 +356,12 @@ REFUSED = [
     (Transpose((0,)), [(3, 3)], r"permutation \(0,\) does not fit an operand of 2 axes"),
     (Pad(((0, 0),)), [(3, 3)], r"padding \(\(0, 0\),\) has 1 pairs, expected 2"),
     (Pad(((0, -1),)), [(3,)], r"padding is negative"),
+    (Select((None,)), [(3, 3)], r"indices are given for 1 axes, expected 2"),
+    (Select((None, ())), [(3, 3)], r"indices of axis 1 are empty, expected at least one"),
+    (Select(((0, 3), None)), [(3, 3)], r"indices of axis 0 lie in 0\.\.3, expected 0\.\.2"),
+    (Select(((-1,), None)), [(3, 3)], r"indices of axis 0 lie in -1\.\.-1, expected 0\.\.2"),
+    (InsertZeros((2,)), [(3,)], r"operand has shape \(3,\), expected channels and 1 spatial axes"),
+    (InsertZeros((0,)), [(3, 2)], r"strides \(0,\): expected steps from 1 to"),
     (Add(), [(3,), (4,)], r"operands have shapes \(3,\) and \(4,\), expected one shape"),
     (Concatenate(1), [(3,)], r"axis 1 does not exist in an operand of shape \(3,\)"),
     (Concatenate(-1), [(3,)], r"axis -1 does not exist in an operand of shape \(3,\)"),
@@ -372,6 +380,21 @@ REFUSED = [
 def test_shape_rules_refuse(op, shapes, message):
     with pytest.raises(GraphError, match=message):
         op.infer(*(TensorType(shape) for shape in shapes))
+
+
+def test_select_keeps_drops_and_repeats():
+    x = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
+    op = Select(((1,), (2, 2, 0)))
+    assert op.infer(TensorType((2, 3), spiking=True)) == TensorType((1, 3), spiking=True)
+    np.testing.assert_array_equal(op.apply(x), [[[5, 5, 3]]])
+    np.testing.assert_array_equal(Select((None, None)).apply(x), x)
+
+
+def test_insert_zeros_spreads_the_entries():
+    x = np.arange(1, 5, dtype=np.float32).reshape(1, 1, 2, 2)
+    op = InsertZeros((2, 3))
+    assert op.infer(TensorType((1, 2, 2), spiking=True)) == TensorType((1, 3, 4), spiking=True)
+    np.testing.assert_array_equal(op.apply(x)[0, 0], [[1, 0, 0, 2], [0] * 4, [3, 0, 0, 4]])
 
 
 def test_parameters_are_frozen_copies():
