@@ -108,7 +108,8 @@ def convert(
         progress(name)
         started = time.perf_counter()
         pass_ = PASSES[name]
-        extra = {"calibration": samples} if pass_.needs_calibration else {}
+        supplied: dict[str, Any] = {"calibration": samples, "n_steps": n_steps}
+        extra = {key: value for key, value in supplied.items() if key in pass_.needs}
         graph = pass_(graph, **settings, **extra)
         compared = _compare(graph, reference, pass_.keeps, name)
         log.append(LogEntry(name, len(graph.nodes), time.perf_counter() - started, compared))

@@ -11,6 +11,9 @@ from typing import Any
 from ..errors import ConversionError, PassError
 from ..ir import Graph
 
+SUPPLIED = frozenset({"calibration", "n_steps"})
+"""Keyword-only parameters of passes that are no options: the caller gives them."""
+
 
 class Keeps(IntEnum):
     """What a pass does not change; more is stricter."""
@@ -28,8 +31,8 @@ class Pass:
     """A function Graph -> Graph with its contract. Never changes its argument.
 
     Attributes:
-        run: The function; its keyword-only parameters are the options, but for `calibration`, which
-            the caller supplies.
+        run: The function; its keyword-only parameters are the options, but for `calibration` and
+            `n_steps`, which the caller supplies.
         keeps: What it does not change.
         needs_no: Names of ops that the argument must not have.
         leaves_no: Names of ops that the result does not have.
@@ -58,13 +61,13 @@ class Pass:
         return {
             name: parameter.default
             for name, parameter in inspect.signature(self.run).parameters.items()
-            if parameter.kind is parameter.KEYWORD_ONLY and name != "calibration"
+            if parameter.kind is parameter.KEYWORD_ONLY and name not in SUPPLIED
         }
 
     @property
-    def needs_calibration(self) -> bool:
-        """Whether the function takes calibration samples."""
-        return "calibration" in inspect.signature(self.run).parameters
+    def needs(self) -> frozenset[str]:
+        """What the caller supplies: `calibration` samples, the `n_steps` that are meant."""
+        return SUPPLIED & inspect.signature(self.run).parameters.keys()
 
     def __call__(self, graph: Graph, **options: Any) -> Graph:
         """Run the pass and check its contract.

@@ -7,6 +7,7 @@ from spikeport.converter.errors import GraphError, PassError
 from spikeport.converter.ir import Graph, Node, run
 from spikeport.converter.ir.ops import Dense, Identity, Input, Relu
 from spikeport.converter.passes import PASSES, Keeps, Pass
+from spikeport.converter.passes.contract import SUPPLIED
 from spikeport.converter.recipes import SIMPLIFY
 
 
@@ -29,8 +30,8 @@ def prepare(graph: Graph, name: str) -> Graph:
 
 def apply(graph: Graph, name: str) -> Graph:
     pass_ = PASSES[name]
-    options = {"calibration": random_inputs(graph, 20)} if pass_.needs_calibration else {}
-    return pass_(graph, **options)
+    supplied = {"calibration": random_inputs(graph, 20), "n_steps": 8}
+    return pass_(graph, **{key: supplied[key] for key in pass_.needs})
 
 
 def assert_same_nodes(first: Graph, second: Graph) -> None:
@@ -120,4 +121,4 @@ def test_every_pass_is_documented_and_named_like_its_file():
     for name, pass_ in PASSES.items():
         assert pass_.run.__module__.endswith(f".passes.{name}")
         assert pass_.summary.endswith(".")
-        assert "calibration" not in pass_.options
+        assert not SUPPLIED & pass_.options.keys()
