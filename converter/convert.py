@@ -100,7 +100,7 @@ def convert(
         )
     samples = _check_calibration(source.graph, calibration)
     inputs = choose_inputs(samples)
-    reference, error = compare_with_source(source.graph, inputs, source.run(inputs))
+    reference, error = compare_with_source(source.graph, inputs, source.run(inputs), source.inner)
     graph = source.graph
     log = [LogEntry("read", len(graph.nodes), time.perf_counter() - started, error)]
     applied = []

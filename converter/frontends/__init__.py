@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,12 +23,15 @@ class Source:
         run: Computes the outputs [N, ...] for the inputs [N, ...] in the source's own framework.
         name: File name without folders, or the name of a model in memory.
         sha256: Of the file's bytes, or of the configuration and weights of a model in memory.
+        inner: Computes what the framework has inside, by the graph's names: as much as it can, in
+            the framework's order of axes. Slow, and only asked when a network was misread.
     """
 
     graph: Graph
     run: Callable[[tuple[Array, ...]], tuple[Array, ...]]
     name: str
     sha256: str
+    inner: Callable[[tuple[Array, ...]], Mapping[str, Array]] | None = None
 
 
 def _read_keras(source: keras.Model | Path) -> Source:

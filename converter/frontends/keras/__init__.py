@@ -44,7 +44,7 @@ from .layers import (
     emit_rescaling,
     emit_reshape,
 )
-from .run import load_file, make_run, quieten
+from .run import load_file, make_inner, make_run, quieten
 from .settings import LayerRule, refuse
 from .spatial import (
     emit_average_pool,
@@ -157,7 +157,8 @@ def _read_file(path: Path) -> Source:
         described = {"name": path.name, "sha256": file.sha256, "version": file.version}
         graph, parsed = _translate(config, file.weights, str(path), described)
     load = partial(load_file, path, config, file.sha256)
-    return Source(graph, make_run(graph, parsed, str(path), load), path.name, file.sha256)
+    run = make_run(graph, parsed, str(path), load)
+    return Source(graph, run, path.name, file.sha256, make_inner(graph, parsed, load))
 
 
 def _read_memory(model: keras.Model) -> Source:
@@ -187,7 +188,11 @@ def _read_memory(model: keras.Model) -> Source:
     described = {"name": model.name, "sha256": sha256, "version": keras.__version__}
     config = parse_json(text, where)
     graph, parsed = _translate(config, LiveWeights(model), where, described)
-    return Source(graph, make_run(graph, parsed, where, lambda: model), model.name, sha256)
+    run, inner = (
+        make_run(graph, parsed, where, lambda: model),
+        make_inner(graph, parsed, lambda: model),
+    )
+    return Source(graph, run, model.name, sha256, inner)
 
 
 def _serialize(model: keras.Model) -> dict[str, Any]:

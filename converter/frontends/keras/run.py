@@ -74,6 +74,67 @@ def make_run(graph: Graph, parsed: Model, name: str, load: Callable[[], keras.Mo
     return run
 
 
+def make_inner(
+    graph: Graph, parsed: Model, load: Callable[[], keras.Model]
+) -> Callable[[tuple[Array, ...]], Mapping[str, Array]]:
+    """Return the function that computes the layers' results, for `Source.inner`.
+
+    Layers that are called more than once are left out. Arguments and errors as `make_run`.
+    """
+
+    def inner(inputs: tuple[Array, ...]) -> Mapping[str, Array]:
+        results: dict[str, list[Any]] = {}
+        try:
+            model = load()
+            with _record(model, results):
+                _run_batch(model, parsed, check_inputs(graph, inputs))
+        except ConversionError:
+            raise
+        except Exception as error:
+            raise ConversionError(f"Keras cannot run the model ({error})") from error
+        import keras
+
+        return {
+            name: np.asarray(keras.ops.convert_to_numpy(found[0]), np.float32)
+            for name, found in results.items()
+            if len(found) == 1 and keras.ops.is_tensor(found[0])
+        }
+
+    return inner
+
+
+@contextlib.contextmanager
+def _record(model: keras.Model, results: dict[str, list[Any]]) -> Iterator[None]:
+    """Note what every layer returns, by its path, as long as the context lasts."""
+
+    def note(path: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*args: Any, **options: Any) -> Any:
+            result = call(*args, **options)
+            results.setdefault(path, []).append(result)
+            return result
+
+        return noted
+
+    layers = dict(_named_layers(model, ""))
+    for path, layer in layers.items():
+        object.__setattr__(layer, "call", note(path, layer.call))
+    try:
+        yield
+    finally:
+        for layer in layers.values():
+            object.__delattr__(layer, "call")
+
+
+def _named_layers(model: keras.Model, prefix: str) -> Iterator[tuple[str, Any]]:
+    import keras
+
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _named_layers(layer, f"{prefix}{layer.name}/")
+        else:
+            yield prefix + layer.name, layer
+
+
 @contextlib.contextmanager
 def _quiet_start() -> Iterator[None]:
     """Drop what TensorFlow writes to the process' standard error before its log level holds."""

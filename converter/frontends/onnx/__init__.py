@@ -31,7 +31,7 @@ from .arithmetic import (
     emit_sum,
 )
 from .files import OnnxModel, check_nodes, read_model
-from .run import make_run
+from .run import make_inner, make_run
 from .shapes import (
     emit_cast,
     emit_concat,
@@ -104,11 +104,13 @@ def read_onnx(path: Path) -> Source:
     """
     model = read_model(path)
     where = str(path)
-    graph = _translate(model, where, path.name)
-    return Source(graph, make_run(graph, model, where), path.name, model.sha256)
+    graph, tensors = _translate(model, where, path.name)
+    inner = make_inner(graph, model, where, tensors)
+    return Source(graph, make_run(graph, model, where), path.name, model.sha256, inner)
 
 
-def _translate(model: OnnxModel, where: str, name: str) -> Graph:
+def _translate(model: OnnxModel, where: str, name: str) -> tuple[Graph, dict[str, str]]:
+    """Return the graph, and by node the file's tensor that it stands for."""
     try:
         translation = Translation(model, OPERATORS)
         inputs, outputs = translation.translate()
@@ -127,7 +129,8 @@ def _translate(model: OnnxModel, where: str, name: str) -> Graph:
             "version": model.producer,
             "opset": model.opset,
         }
-        return Graph(tuple(translation.draft.nodes), inputs, outputs, {"source": described})
+        graph = Graph(tuple(translation.draft.nodes), inputs, outputs, {"source": described})
+        return graph, translation.draft.tensors()
     except UnsupportedOpError:
         raise
     except (FormatError, GraphError) as error:

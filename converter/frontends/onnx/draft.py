@@ -89,6 +89,14 @@ class Draft:
             self.non_negative.add(name)
         return Tensor(name, self.types[name].shape)
 
+    def tensors(self) -> dict[str, str]:
+        """Return by node the file's tensor that it stands for, entry by entry."""
+        return {
+            value.node: name
+            for name, value in reversed(self.values.items())
+            if isinstance(value, Tensor) and not value.has_rows
+        }
+
     def _fresh_name(self, wanted: str) -> str:
         readable = "".join(char if char.isprintable() and char != " " else "_" for char in wanted)
         wanted = readable[:MAX_NAME_LENGTH] or "node"

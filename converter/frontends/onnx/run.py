@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,38 @@ def make_run(
     fixed = next((shape[0] for each in model.inputs if (shape := each.shape) and shape[0]), None)
     open_session = cache(partial(_open_session, model.content, where))
     return partial(_run, graph, names, model.outputs, fixed, where, open_session)
+
+
+def make_inner(
+    graph: Graph, model: OnnxModel, where: str, tensors: Mapping[str, str]
+) -> Callable[[tuple[Array, ...]], Mapping[str, Array]]:
+    """Return the function that computes tensors inside the network, for `Source.inner`.
+
+    Args:
+        graph: Of the file.
+        model: The file.
+        where: Start of messages.
+        tensors: Which of the file's tensors a node of the graph stands for, by node.
+    """
+
+    def inner(inputs: tuple[Array, ...]) -> Mapping[str, Array]:
+        import onnx
+
+        proto = onnx.load_model_from_string(model.content)
+        outputs = {output.name for output in proto.graph.output}
+        for name in tensors.values():
+            if name not in outputs:
+                proto.graph.output.add().name = name
+        run = make_run(
+            graph,
+            dataclasses.replace(
+                model, content=proto.SerializeToString(), outputs=tuple(tensors.values())
+            ),
+            where,
+        )
+        return dict(zip(tensors, run(inputs), strict=True))
+
+    return inner
 
 
 def _run(
