@@ -43,7 +43,7 @@ def encode(op: Op) -> tuple[dict[str, Any], dict[str, Array]]:
     if OPS.get(type(op).__name__) is not type(op):
         raise FormatError(
             "is not in the table OPS, so that no file can hold it",
-            hint="add the operation to converter/ir/ops.py",
+            hint="add the operation to converter/ir/ops",
         )
     values: dict[str, Any] = {}
     arrays: dict[str, Array] = {}

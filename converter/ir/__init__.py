@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from .activations import Activation
 from .graph import Graph, Node
 from .interpret import run, run_nodes
 from .neurons import IntegrateFire, Reset, SpikingMaxPool, StatefulOp
-from .ops import OPS, Op
+from .ops import OPS, Activation, Op
 from .types import Array, TensorType
 
 __all__ = [

@@ -6,7 +6,7 @@ import pytest
 
 from spikeport.converter.errors import GraphError
 from spikeport.converter.ir import Activation, TensorType
-from spikeport.converter.ir.activations import ACTIVATIONS
+from spikeport.converter.ir.ops.activations import ACTIVATIONS
 
 X = np.concatenate([np.linspace(-6, 6, 97), [-200, 0, 200]]).astype(np.float32)[None]
 SELU = (1.6732632423543772, 1.0507009873554805)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import GraphError
-from .ops import OPS, Op
-from .types import Array, TensorType
+from ...errors import GraphError
+from ..types import Array, TensorType
+from .base import Op
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
@@ -105,6 +105,3 @@ class Activation(Op):
         with np.errstate(over="ignore"):
             result = function(arrays[0].astype(np.float64), *self.parameters)
             return np.asarray(result, np.float32)
-
-
-OPS[Activation.__name__] = Activation

@@ -1,0 +1,62 @@
+"""ReLU, and the functions of read-outs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..types import Array, TensorType
+from .base import Op, expect
+from .linear import Scale
+
+
+@dataclass(frozen=True, eq=False)
+class Relu(Op):
+    """y = min(max(x, 0), max_value).
+
+    Attributes:
+        max_value: None for no upper bound; else has the rank of a sample and broadcasts to it.
+    """
+
+    max_value: Array | None = None
+
+    def infer(self, *types: TensorType) -> TensorType:
+        if self.max_value is not None:
+            Scale(self.max_value, self.max_value).infer(*types)
+            expect(bool((self.max_value > 0).all()), "max_value is not positive")
+        return TensorType(types[0].shape)
+
+    def apply(self, *arrays: Array) -> Array:
+        positive = np.maximum(arrays[0], np.float32(0))
+        return positive if self.max_value is None else np.minimum(positive, self.max_value)
+
+
+@dataclass(frozen=True, eq=False)
+class Softmax(Op):
+    """exp(x) / sum exp(x) over `axis` of a sample."""
+
+    axis: int
+
+    def infer(self, *types: TensorType) -> TensorType:
+        expect(
+            0 <= self.axis < len(types[0].shape),
+            f"axis {self.axis} does not exist in an operand of shape {types[0].shape}",
+        )
+        return TensorType(types[0].shape)
+
+    def apply(self, *arrays: Array) -> Array:
+        x = arrays[0]
+        powers = np.exp(x - x.max(axis=self.axis + 1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=self.axis + 1, keepdims=True), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Sigmoid(Op):
+    """1 / (1 + exp(-x))."""
+
+    def infer(self, *types: TensorType) -> TensorType:
+        return TensorType(types[0].shape)
+
+    def apply(self, *arrays: Array) -> Array:
+        return np.asarray(0.5 * (1 + np.tanh(0.5 * arrays[0])), np.float32)
