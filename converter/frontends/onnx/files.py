@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...errors import FormatError, SpikeportError
+from .external import load_external_data
+from .functions import Key, inline_functions, key_of
 from .structure import (
     DEFAULT_DOMAINS,
     OnnxInput,
@@ -24,15 +26,12 @@ from .structure import (
     find_needed,
     name_nodes,
     names_given,
-    qualify,
-    tensors_of,
 )
-from .tensors import DAMAGED, MAX_BYTES, ONE_FILE, read_external
+from .tensors import DAMAGED, MAX_BYTES, Numbers
 
 if TYPE_CHECKING:
     import onnx
 
-MAX_NODES = 100_000
 MIN_OPSET = 7
 
 
@@ -41,15 +40,16 @@ class OnnxModel:
     """A file whose structure is in order; what its nodes mean was not looked at.
 
     Attributes:
-        nodes: Those that the outputs need; each comes behind what it takes.
+        nodes: Those that the outputs need; each comes behind what it takes. Where a function was
+            called, the nodes of its body.
         inputs: Without those that have an initializer.
         outputs: Names.
         initializers: Checked, not decoded.
-        functions: What the file defines itself, written like `OnnxNode.op_type`.
+        external: Those whose numbers are not in `content`, by name; none unless the network is
+            larger than one encoded message can be.
         opset: Version of ONNX' own operators.
         producer: Who wrote the file, with the version.
-        content: The network as one encoded message: with its external data, without what the
-            outputs do not need.
+        content: The network as one encoded message: without what the outputs do not need.
         sha256: Of the file's bytes, followed by those of its external data.
     """
 
@@ -57,7 +57,7 @@ class OnnxModel:
     inputs: tuple[OnnxInput, ...]
     outputs: tuple[str, ...]
     initializers: Mapping[str, onnx.TensorProto]
-    functions: frozenset[str]
+    external: Mapping[str, Numbers]
     opset: int
     producer: str
     content: bytes
@@ -80,32 +80,26 @@ def read_model(path: Path) -> OnnxModel:
         opset = _find_opset(model)
         if not graph.node:
             raise FormatError("has no nodes, expected a network", hint=DAMAGED)
-        if len(graph.node) > MAX_NODES:
-            raise FormatError(
-                f"has {len(graph.node)} nodes, expected at most {MAX_NODES}", hint=DAMAGED
-            )
         if graph.sparse_initializer:
             raise FormatError(
                 "has sparse initializers, expected dense ones",
                 hint="store the weights as dense tensors",
             )
-        is_complete = not _load_external_data(model, path.parent, MAX_BYTES - len(content), digest)
-        initializers = collect_initializers(graph)
-        nodes = name_nodes(graph)
+        n_external, external = load_external_data(model, path.parent, len(content), digest)
+        protos, called = inline_functions(model, opset)
+        initializers = collect_initializers(graph, protos)
+        nodes = name_nodes(protos)
         inputs = tuple(
             describe_input(value) for value in graph.input if value.name not in initializers
         )
         outputs = tuple(value.name for value in graph.output)
         check_order(nodes, names_given(graph, initializers), outputs)
-        if any(each.domain in DEFAULT_DOMAINS for each in model.functions):
-            raise FormatError(
-                "defines an operator of ONNX itself, expected functions in a domain of their own",
-                hint=DAMAGED,
-            )
-        functions = frozenset(qualify(each.domain, each.name) for each in model.functions)
         needed = find_needed(nodes, outputs)
-        if len(needed) < len(nodes) or functions or model.training_info or not is_complete:
-            content = _encode(model, needed)
+        # What is run keeps the calls: so the comparison with it also covers putting them in.
+        own = find_needed(name_nodes(graph.node), outputs) if called else needed
+        is_complete = not n_external and not model.training_info
+        if len(own) < len(graph.node) or len(called) < len(model.functions) or not is_complete:
+            content = _encode(model, own, called)
     except SpikeportError as error:
         raise error.at(str(path)) from error
     return OnnxModel(
@@ -113,7 +107,7 @@ def read_model(path: Path) -> OnnxModel:
         inputs,
         outputs,
         initializers,
-        functions,
+        external,
         opset,
         f"{model.producer_name} {model.producer_version}".strip(),
         content,
@@ -198,37 +192,13 @@ def _find_opset(model: onnx.ModelProto) -> int:
     return int(opset)
 
 
-def _load_external_data(
-    model: onnx.ModelProto, folder: Path, n_bytes_left: int, digest: Any
-) -> bool:
-    """Move external data into the model; return whether there was any."""
-    import onnx
-
-    external = onnx.TensorProto.EXTERNAL
-    for node in model.graph.node:
-        for tensor in tensors_of(node):
-            if tensor.data_location == external:
-                raise FormatError(
-                    f"{node.name} ({node.op_type}): has a constant with external data, expected "
-                    "only initializers to have some",
-                    hint=ONE_FILE,
-                )
-    tensors = [each for each in model.graph.initializer if each.data_location == external]
-    for tensor in tensors:
-        data = read_external(tensor, folder, n_bytes_left)
-        n_bytes_left -= len(data)
-        digest.update(data)
-        tensor.raw_data = data
-        tensor.ClearField("data_location")
-        tensor.ClearField("external_data")
-    return bool(tensors)
-
-
-def _encode(model: onnx.ModelProto, nodes: tuple[OnnxNode, ...]) -> bytes:
-    """Return the model with these nodes only: the rest is neither checked nor run."""
+def _encode(model: onnx.ModelProto, nodes: Sequence[OnnxNode], called: frozenset[Key]) -> bytes:
+    """Return the model with these nodes and functions only: the rest is neither checked nor run."""
     protos = [node.proto for node in nodes]
+    functions = [each for each in model.functions if key_of(each) in called]
     del model.graph.node[:]
     model.graph.node.extend(protos)
-    model.ClearField("functions")
+    del model.functions[:]
+    model.functions.extend(functions)
     model.ClearField("training_info")
     return bytes(model.SerializeToString())

@@ -31,7 +31,7 @@ def make_run(
     """
     names = tuple(declared.name for declared in model.inputs)
     fixed = next((shape[0] for each in model.inputs if (shape := each.shape) and shape[0]), None)
-    open_session = cache(partial(_open_session, model.content, where))
+    open_session = cache(partial(_open_session, model, where))
     return partial(_run, graph, names, model.outputs, fixed, where, open_session)
 
 
@@ -99,13 +99,21 @@ def _run(
     )
 
 
-def _open_session(content: bytes, where: str) -> onnxruntime.InferenceSession:
+def _open_session(model: OnnxModel, where: str) -> onnxruntime.InferenceSession:
     import onnxruntime
 
     options: Any = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        if model.external:
+            values = [
+                onnxruntime.OrtValue.ortvalue_from_numpy(np.asarray(array))
+                for array in model.external.values()
+            ]
+            options.add_external_initializers(list(model.external), values)
+        return onnxruntime.InferenceSession(
+            model.content, options, providers=["CPUExecutionProvider"]
+        )
     except Exception as error:
         # The exceptions of onnxruntime share no narrower class.
         raise _runtime_error(where, error) from error

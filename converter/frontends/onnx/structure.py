@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,16 +71,24 @@ def _all_names(model: onnx.ModelProto) -> Iterator[str]:
     yield from (model.producer_name, model.producer_version)
     yield from (each.domain for each in model.opset_import)
     for function in model.functions:
-        yield from (function.domain, function.name)
+        yield from (function.domain, function.name, *function.input, *function.output)
+        yield from function.attribute
+        yield from (attribute.name for attribute in function.attribute_proto)
     yield from (value.name for value in (*graph.input, *graph.output))
-    for node in graph.node:
+    nodes = all_nodes(model)
+    for node in nodes:
         yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
         for attribute in node.attribute:
             yield from (attribute.name, attribute.ref_attr_name)
-    for tensor in (*graph.initializer, *(each for node in graph.node for each in tensors_of(node))):
+    for tensor in (*graph.initializer, *(each for node in nodes for each in tensors_of(node))):
         yield tensor.name
         for entry in tensor.external_data:
             yield from (entry.key, entry.value)
+
+
+def all_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Return the nodes of the graph and of all functions."""
+    return [*model.graph.node, *(node for each in model.functions for node in each.node)]
 
 
 def names_given(graph: onnx.GraphProto, initializers: Mapping[str, onnx.TensorProto]) -> set[str]:
@@ -98,8 +106,10 @@ def names_given(graph: onnx.GraphProto, initializers: Mapping[str, onnx.TensorPr
     return {*names, *initializers}
 
 
-def collect_initializers(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
-    """Return the initializers by name; their sizes and those of all constants are checked.
+def collect_initializers(
+    graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]
+) -> dict[str, onnx.TensorProto]:
+    """Return the initializers by name; their sizes and those of the nodes' constants are checked.
 
     Raises:
         FormatError: A name is missing or used twice, or a tensor is not as large as declared.
@@ -114,7 +124,7 @@ def collect_initializers(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
             )
         check_tensor(tensor)
         found[tensor.name] = tensor
-    for node in graph.node:
+    for node in nodes:
         for tensor in tensors_of(node):
             check_tensor(tensor)
     return found
@@ -128,15 +138,15 @@ def tensors_of(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
         yield from attribute.tensors
 
 
-def name_nodes(graph: onnx.GraphProto) -> tuple[OnnxNode, ...]:
+def name_nodes(protos: Sequence[onnx.NodeProto]) -> tuple[OnnxNode, ...]:
     """Return the nodes with a name for each.
 
     Raises:
         FormatError: A node has no result.
     """
-    uses = Counter(node.name for node in graph.node)
+    uses = Counter(node.name for node in protos)
     nodes = []
-    for node in graph.node:
+    for node in protos:
         outputs = tuple(node.output)
         first = next(filter(None, outputs), "")
         if not first:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import stat
-from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,8 +71,11 @@ def check_tensor(tensor: onnx.TensorProto) -> None:
     Raises:
         FormatError: They differ.
     """
+    import onnx
+
     n_expected = element_count(tensor)
-    if tensor.data_type not in DTYPES:
+    is_elsewhere = tensor.data_location == onnx.TensorProto.EXTERNAL
+    if tensor.data_type not in DTYPES or is_elsewhere:
         return
     name, n_bytes, field = DTYPES[tensor.data_type]
     if tensor.HasField("raw_data"):
@@ -104,93 +105,3 @@ def decode(tensor: onnx.TensorProto) -> Numbers:
             hint="export the network with float32 weights",
         )
     return np.asarray(numpy_helper.to_array(tensor))
-
-
-def read_external(tensor: onnx.TensorProto, folder: Path, n_bytes_left: int) -> bytes:
-    """Return the bytes of a tensor that lie in another file of the model's folder.
-
-    Args:
-        tensor: Says where: file, offset, length.
-        folder: Of the model; nothing outside of it is opened.
-        n_bytes_left: What all further tensors may take.
-
-    Raises:
-        FormatError: The place is outside the folder, no regular file, too short, or does not fit
-            the declared shape.
-    """
-    entries = {entry.key: entry.value for entry in tensor.external_data}
-    path = _inside(folder, entries.get("location", ""), tensor.name)
-    if tensor.data_type not in DTYPES:
-        raise FormatError(
-            f"{tensor.name}: external data of {type_name(tensor.data_type)}, expected numbers "
-            "of 1 to 8 bytes",
-            hint=ONE_FILE,
-        )
-    expected = element_count(tensor) * DTYPES[tensor.data_type][1]
-    offset = _number(entries.get("offset", "0"), "offset", tensor.name)
-    length = _number(entries.get("length", str(expected)), "length", tensor.name)
-    if length != expected:
-        raise FormatError(
-            f"{tensor.name}: external data of {length} bytes, expected {expected} for "
-            f"{type_name(tensor.data_type)} {list(tensor.dims)}",
-            hint=DAMAGED,
-        )
-    if length > n_bytes_left:
-        raise FormatError(
-            f"{tensor.name}: the network has more than {MAX_BYTES} bytes with its external data, "
-            "expected at most as many",
-        )
-    try:
-        with path.open("rb") as handle:
-            handle.seek(offset)
-            content = handle.read(length)
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
-    if len(content) < length:
-        raise FormatError(
-            f"{tensor.name}: {path.name} ends after {len(content)} of {length} bytes from "
-            f"{offset}, expected all of them",
-            hint="copy the data file again, it belongs to the .onnx file",
-        )
-    return content
-
-
-def _inside(folder: Path, location: str, name: str) -> Path:
-    is_plain = (
-        location
-        and "\0" not in location
-        and not PureWindowsPath(location).anchor
-        and not PurePosixPath(location).is_absolute()
-        and ".." not in PureWindowsPath(location).parts
-    )
-    if not is_plain:
-        raise FormatError(
-            f"{name}: has external data in {location!r}, expected a file in the model's folder",
-            hint=ONE_FILE,
-        )
-    try:
-        root = folder.resolve(strict=True)
-        path = (root / location).resolve(strict=True)
-        is_regular = stat.S_ISREG(path.stat().st_mode)
-    except (OSError, RuntimeError) as error:
-        raise FormatError(
-            f"{name}: has external data in {location!r}, which is missing, expected it in the "
-            "model's folder",
-            hint="copy the data file beside the .onnx file",
-        ) from error
-    if not path.is_relative_to(root) or not is_regular:
-        raise FormatError(
-            f"{name}: has external data in {location!r}, which is no regular file in the "
-            "model's folder, expected one",
-            hint=ONE_FILE,
-        )
-    return path
-
-
-def _number(text: str, what: str, name: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise FormatError(
-            f"{name}: external data with {what} {text[:30]!r}, expected a number >= 0",
-            hint=DAMAGED,
-        )
-    return int(text)

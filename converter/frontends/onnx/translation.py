@@ -68,7 +68,9 @@ class Translation:
         for name in self.model.outputs:
             consumers.setdefault(name, []).append(None)
         self.draft = Draft({}, consumers, self._find_batch())
-        self.folder = Folder(self.model.opset, SLACK_ELEMENTS + len(self.model.content))
+        n_bytes = len(self.model.content)
+        n_bytes += sum(array.nbytes for array in self.model.external.values())
+        self.folder = Folder(self.model.opset, SLACK_ELEMENTS + n_bytes)
 
     def translate(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Append the nodes of the whole network; return the names of its inputs and outputs.
@@ -123,7 +125,10 @@ class Translation:
         for name, tensor in self.model.initializers.items():
             if name in self.draft.consumers:
                 try:
-                    self.draft.values[name] = Constant((decode(tensor),))
+                    array = self.model.external.get(name)
+                    self.draft.values[name] = Constant((
+                        decode(tensor) if array is None else array,
+                    ))
                 except UnsupportedOpError as error:
                     self.reasons.append(str(error))
                     self.draft.values[name] = None
@@ -135,7 +140,7 @@ class Translation:
         constants = [each for each in operands if isinstance(each, Constant)]
         is_foldable = node.op_type == "Constant" or (node.op_type in FOLDABLE and names)
         is_constant = len(constants) == len(names)
-        if not (is_foldable and is_constant) or node.op_type in self.model.functions:
+        if not (is_foldable and is_constant):
             return False
         try:
             if node.op_type == "Constant":
@@ -155,9 +160,6 @@ class Translation:
     def _translate_node(self, node: OnnxNode) -> None:
         for name in filter(None, node.outputs):
             self.draft.values.setdefault(name, None)
-        if node.op_type in self.model.functions:
-            self._refuse(str(node), "is a function of the file, expected an operator of ONNX")
-            return
         operands = [self.draft.values[name] for name in node.inputs if name]
         if self._fold(node):
             return

@@ -11,11 +11,12 @@ import pytest
 from onnx import helper, numpy_helper
 
 from spikeport.converter.errors import ConversionError, FormatError
+from spikeport.converter.frontends.onnx import external as onnx_external
 from spikeport.converter.frontends.onnx import files as onnx_files
+from spikeport.converter.frontends.onnx import functions as onnx_functions
 from spikeport.converter.frontends.onnx import read_onnx
-from spikeport.converter.frontends.onnx import tensors as onnx_tensors
 
-from .onnx_writer import FLOAT, NEWEST, Writer, check, save
+from .onnx_writer import FLOAT, NEWEST, Writer, check, op_names, save
 
 Change = Callable[[onnx.ModelProto], object]
 
@@ -398,7 +399,7 @@ def test_no_regular_file(tmp_path: Path) -> None:
 
 def test_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(network(), tmp_path)
-    monkeypatch.setattr(onnx_files, "MAX_NODES", 1)
+    monkeypatch.setattr(onnx_functions, "MAX_NODES", 1)
     refuse(path, "has 2 nodes, expected at most 1")
     monkeypatch.setattr(onnx_files, "MAX_BYTES", 10)
     refuse(path, f"has {path.stat().st_size} bytes, expected at most 10")
@@ -463,7 +464,11 @@ def test_external_data_that_is_too_large(tmp_path: Path) -> None:
     path = external(tmp_path, location="data.bin")
     model = onnx.load(path, load_external_data=False)
     weights(model).dims[0] = 2**31
-    refuse(save(model, tmp_path), "c0: the network has more than 2147483647 bytes")
+    refuse(
+        save(model, tmp_path),
+        f"c0: the network has {len(path.read_bytes()) + 2**34} bytes with its external data, "
+        "expected at most 2147483647",
+    )
     weights(model).data_type = onnx.TensorProto.STRING
     refuse(save(model, tmp_path), "c0: external data of data type 8, expected numbers of 1 to 8")
 
@@ -475,7 +480,7 @@ def test_external_data_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.M
     def fail(*args: object) -> Path:
         return Path("/proc/self/mem/none")
 
-    monkeypatch.setattr(onnx_tensors, "_inside", fail)
+    monkeypatch.setattr(onnx_external, "_inside", fail)
     refuse(path, "/proc/self/mem/none: cannot be read (")
 
 
@@ -486,3 +491,45 @@ def test_external_data_of_a_constant(tmp_path: Path) -> None:
     tensor.external_data.add(key="location", value="../secret")
     path = w.save(tmp_path, w.op("Add", w.input(3), w.op("Constant", value=tensor)))
     refuse(path, "constant0 (Constant): has a constant with external data, expected only")
+
+
+def test_external_data_that_is_one_place_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data.bin").write_bytes(bytes(24))
+    path = external(tmp_path, location="data.bin")
+    model = onnx.load(path, load_external_data=False)
+    for number in range(9):
+        model.graph.initializer.append(weights(model))
+        model.graph.initializer[-1].name = f"again{number}"
+    path = save(model, tmp_path)
+    size = path.stat().st_size
+    monkeypatch.setattr(onnx_external, "MAX_BYTES", size + 239)
+    refuse(path, f"again8: the network has {size + 240} bytes with its external data, expected at")
+    monkeypatch.setattr(onnx_external, "MAX_BYTES", size + 240)
+    assert op_names(read_onnx(path).graph) == ["Input", "Dense", "Relu"]
+
+
+def large(folder: Path, n: int) -> Path:
+    """A network with weights [n, n], a shape and a bias as external data."""
+    w = Writer()
+    y = w.op("Reshape", w.op("MatMul", w.input(n), w.draw(n, n)), w.integers(-1, n, 1))
+    y = w.op("Flatten", w.op("Add", y, w.draw(n, 1)))
+    path = folder / "network.onnx"
+    onnx.save_model(w.model(y), path, save_as_external_data=True, size_threshold=0)
+    return path
+
+
+def test_network_larger_than_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = large(tmp_path, 40)
+    small, graph = path.stat().st_size, check(path)
+    monkeypatch.setattr(onnx_external, "MAX_BYTES", 5000)
+    monkeypatch.setattr(onnx_external, "MAX_INLINE_BYTES", 1000)
+    model = onnx_files.read_model(path)
+    assert {name: array.shape for name, array in model.external.items()} == {"c0": (40, 40)}
+    assert len(model.content) < small + 1000
+    other = check(path)
+    for a, b in zip(graph.nodes, other.nodes, strict=True):
+        assert a.name == b.name
+    np.testing.assert_array_equal(graph.nodes[1].op.weight, other.nodes[1].op.weight)
+    assert graph.metadata == other.metadata

@@ -11,7 +11,7 @@ from onnx import helper
 from spikeport.converter.errors import UnsupportedOpError
 from spikeport.converter.frontends.onnx import OPERATORS, read_onnx
 
-from .onnx_writer import FLOAT, Writer, save
+from .onnx_writer import FLOAT, Writer
 
 
 def refuse(path: Path, *patterns: str) -> UnsupportedOpError:
@@ -94,16 +94,6 @@ def test_fixed_batch_size_that_is_too_large(tmp_path: Path) -> None:
     w = Writer(batch=2**31)
     path = w.save(tmp_path, w.op("Relu", w.input(3)))
     refuse(path, "x (input): has the fixed batch size 2147483648, expected at most 1024")
-
-
-def test_functions_of_the_file(tmp_path: Path) -> None:
-    w = Writer()
-    model = w.model(w.op("F", w.input(3), domain="own"))
-    body = [helper.make_node("Relu", ["a"], ["b"])]
-    opsets = [helper.make_opsetid("", 17)]
-    model.functions.append(helper.make_function("own", "F", ["a"], ["b"], body, opsets))
-    path = save(model, tmp_path)
-    refuse(path, "f0 (own.F): is a function of the file, expected an operator of ONNX")
 
 
 def test_weights_of_other_types(tmp_path: Path) -> None:
