@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from spikeport.runtime.evaluate import Evaluation
 
 RECIPE_HELP = "rate, classic or diehl; `spikeport recipes` says what they do."
+KEEP_HELP = "Keep a node without a spiking translation analog; repeatable."
 DATA_HELP = "fashion-mnist:test, fashion-mnist:train, an .npz with x (and y), or a folder of images"
 OUTPUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 DEMO_MODEL, DEMO_SAMPLES, DEMO_STEPS = "lenet", 200, 64
@@ -102,8 +103,9 @@ def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @main.command()
 @click.argument("model")
+@click.option("--keep-analog", multiple=True, metavar="NODE", help=KEEP_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def check(model: str, as_json: bool) -> None:
+def check(model: str, keep_analog: tuple[str, ...], as_json: bool) -> None:
     """Say what every node of MODEL becomes, without data.
 
     Exit code 0 if it can be converted, 1 if not; every reason is listed at once.
@@ -114,19 +116,19 @@ def check(model: str, as_json: bool) -> None:
     """  # noqa: D301
     import dataclasses
 
-    from spikeport.converter.check import REFUSED
     from spikeport.converter.check import check as find
+    from spikeport.converter.check import hint_of, refusals
     from spikeport.converter.errors import UnsupportedOpError
     from spikeport.runtime.report.text import make_table
 
     try:
-        findings = find(_read(model))
+        findings = find(_read(model), keep_analog)
     except UnsupportedOpError as error:
         if not as_json:
             raise
         click.echo(json.dumps({"convertible": False, "nodes": [], "reasons": error.reasons}))
         click.get_current_context().exit(1)
-    refused = [f"{f.node} ({f.op}): {f.note}" for f in findings if f.status == REFUSED]
+    refused = refusals(findings)
     if as_json:
         nodes = [dataclasses.asdict(finding) for finding in findings]
         click.echo(json.dumps({"convertible": not refused, "nodes": nodes, "reasons": refused}))
@@ -138,7 +140,7 @@ def check(model: str, as_json: bool) -> None:
         verdict = f"{len(refused)} {nodes_are} refused" if refused else "can be converted"
         click.echo(f"{model}: {verdict}")
         if refused:
-            click.echo("Hint: take these operations out of the network, or replace them", err=True)
+            click.echo(f"Hint: {hint_of(findings)}", err=True)
     click.get_current_context().exit(1 if refused else 0)
 
 
@@ -150,6 +152,7 @@ def check(model: str, as_json: bool) -> None:
 @click.option("--n-steps", default=64, show_default=True, help="T that the network is meant for.")
 @click.option("--calibration-samples", default=1000, show_default=True, help="The first so many.")
 @click.option("--set", "settings", multiple=True, metavar="PASS.OPTION=VALUE", help="Repeatable.")
+@click.option("--keep-analog", multiple=True, metavar="NODE", help=KEEP_HELP)
 @_input_options
 def convert(
     model: str,
@@ -159,6 +162,7 @@ def convert(
     n_steps: int,
     calibration_samples: int,
     settings: tuple[str, ...],
+    keep_analog: tuple[str, ...],
     input_scale: float,
     input_offset: float,
     shipped: bool,
@@ -191,6 +195,7 @@ def convert(
             recipe=recipe,
             n_steps=n_steps,
             options=options,
+            keep_analog=keep_analog,
             calibration_name=data.name,
             progress=show,
         )
@@ -274,12 +279,15 @@ def inspect(file: str) -> None:
       spikeport inspect lenet
     """  # noqa: D301
     from spikeport.converter.exports.snn import read_snn
+    from spikeport.converter.ir.analog import analog_nodes
     from spikeport.converter.ir.text import count_parameters, format_graph
 
     is_spiking = Path(file).suffix.lower() == ".snn"
     graph = read_snn(Path(file)) if is_spiking else _read(file).graph
     click.echo(format_graph(graph))
     click.echo(f"parameters: {count_parameters(graph):,}")
+    if is_spiking and analog_nodes(graph):
+        click.echo(f"stays analog: {', '.join(analog_nodes(graph))}")
     for key, value in graph.metadata.items():
         click.echo(f"{key}: {value if isinstance(value, str) else json.dumps(value)}")
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .errors import PassError
 from .frontends import Source
 from .ir import Activation, Graph, Node, Op
+from .ir.analog import ANALOG, explain
 from .ir.ops import (
     Add,
     AveragePool,
@@ -32,7 +35,7 @@ from .ir.ops import (
 from .passes.remove_no_ops import remove_no_ops
 from .passes.strip_output_activation import READOUTS, strip_output_activation
 
-EXACT, APPROXIMATE, REFUSED = "exact", "approximate", "refused"
+EXACT, APPROXIMATE, KEPT, REFUSED = "exact", "approximate", "analog", "refused"
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Finding:
         node: Its name.
         op: Its operation.
         becomes: What stands in the spiking graph.
-        status: EXACT, APPROXIMATE or REFUSED.
+        status: EXACT, APPROXIMATE, KEPT or REFUSED.
         note: Why, or what to do; "" where there is nothing to say.
     """
 
@@ -54,8 +57,16 @@ class Finding:
     note: str = ""
 
 
-def check(source: Source) -> tuple[Finding, ...]:
-    """Return a finding per node, in topological order. Needs no data and runs nothing."""
+def check(source: Source, keep_analog: tuple[str, ...] = ()) -> tuple[Finding, ...]:
+    """Return a finding per node, in topological order. Needs no data and runs nothing.
+
+    Args:
+        source: The network.
+        keep_analog: Nodes without a spiking translation that are to stay analog.
+
+    Raises:
+        PassError: A node of `keep_analog` does not exist, or has a translation.
+    """
     simple = remove_no_ops(source.graph)
     heads = simple.by_name.keys() - strip_output_activation(simple).by_name.keys()
     behind_neuron: set[str] = set()
@@ -64,10 +75,24 @@ def check(source: Source) -> tuple[Finding, ...]:
         if node.name in heads and type(node.op) in READOUTS:
             findings.append(_finding(node, _HEAD))
             continue
-        if isinstance(node.op, Relu) or behind_neuron.intersection(node.inputs):
+        is_varying = bool(behind_neuron.intersection(node.inputs))
+        if node.name in keep_analog and type(node.op) in ANALOG:
+            findings.append(_finding(node, _kept(is_varying=is_varying)))
+            behind_neuron.update({node.name} if is_varying else ())
+            continue
+        if isinstance(node.op, Relu) or is_varying:
             behind_neuron.add(node.name)
         findings.append(_finding(node, _RULES[type(node.op)](source.graph, node, behind_neuron)))
+    _check_kept(tuple(findings), keep_analog)
     return tuple(findings)
+
+
+def hint_of(findings: tuple[Finding, ...]) -> str:
+    """Return what to do about the nodes that are refused."""
+    names = [finding.node for finding in findings if finding.status == REFUSED]
+    options = " ".join(f"--keep-analog {shlex.quote(name)}" for name in names[:3])
+    more = f" and so on, {len(names)} in all" if len(names) > 3 else ""
+    return f"take them out of the network, or keep them analog: {options}{more}"
 
 
 def refusals(findings: tuple[Finding, ...]) -> tuple[str, ...]:
@@ -95,14 +120,29 @@ def _relu(graph: Graph, node: Node, behind: set[str]) -> tuple[str, str, str]:
     return "integrate-and-fire neurons", APPROXIMATE, note + (" or the cap" if is_clipped else "")
 
 
-def _inside(graph: Graph, node: Node, behind: set[str]) -> tuple[str, str, str]:
-    name = READOUTS[type(node.op)]
-    return "nothing", REFUSED, f"{name} inside the network, expected at an output only"
-
-
 def _without_translation(graph: Graph, node: Node, behind: set[str]) -> tuple[str, str, str]:
-    name = node.op.function if isinstance(node.op, Activation) else type(node.op).__name__
-    return "nothing", REFUSED, f"{name} is not a ReLU, no rate of spikes stands for it"
+    return "nothing", REFUSED, explain(node.op)
+
+
+def _kept(*, is_varying: bool) -> tuple[str, str, str]:
+    if is_varying:
+        return "the same, of the mean so far", KEPT, "stays analog: sends numbers, not spikes"
+    return "the same, computed once", KEPT, "stays analog, on constant input"
+
+
+def _check_kept(findings: tuple[Finding, ...], keep_analog: tuple[str, ...]) -> None:
+    by_name = {finding.node: finding for finding in findings}
+    for name in keep_analog:
+        if name in by_name and by_name[name].status == KEPT:
+            continue
+        what = f"becomes {by_name[name].becomes}" if name in by_name else "does not exist"
+        names = [finding.node for finding in findings if finding.status in {KEPT, REFUSED}]
+        raise PassError(
+            f"--keep-analog {name}: {what}, expected a node without a spiking translation",
+            hint=f"these can be kept: {', '.join(names)}"
+            if names
+            else "leave it out: every node of this network has a spiking translation",
+        )
 
 
 def _max_pool(graph: Graph, node: Node, behind: set[str]) -> tuple[str, str, str]:
@@ -137,7 +177,7 @@ _RULES: dict[type[Op], _Rule] = {
     InsertZeros: _becomes("the same"),
     Add: _becomes("sum of currents"),
     Concatenate: _becomes("the same"),
-    Softmax: _inside,
-    Sigmoid: _inside,
+    Softmax: _without_translation,
+    Sigmoid: _without_translation,
     Activation: _without_translation,
 }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .check import check, refusals
+from .check import check, hint_of, refusals
 from .equality import Reference, choose_inputs, compare_with_reference, compare_with_source
 from .errors import DataError, GraphError, PassError, UnsupportedOpError
 from .frontends import Source, read
@@ -59,6 +59,7 @@ def convert(
     recipe: str = DEFAULT_RECIPE,
     n_steps: int = DEFAULT_N_STEPS,
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    keep_analog: tuple[str, ...] = (),
     calibration_name: str = "array",
     progress: Callable[[str], None] = lambda step: None,
 ) -> Conversion:
@@ -73,6 +74,7 @@ def convert(
         recipe: A key of RECIPES.
         n_steps: T for which the graph is meant; evaluation uses it unless told otherwise.
         options: Options by pass, over those of the recipe.
+        keep_analog: Nodes without a spiking translation that stay analog, on the mean so far.
         calibration_name: What the file says the samples are.
         progress: Called with the name of every step before it runs.
 
@@ -90,18 +92,21 @@ def convert(
     started = time.perf_counter()
     if not isinstance(source, Source):
         source = read(source)
-    reasons = refusals(check(source))
+    findings = check(source, keep_analog)
+    reasons = refusals(findings)
     if reasons:
         have = "has" if len(reasons) == 1 else "have"
         raise UnsupportedOpError(
             f"{source.name}: {len(reasons)} of its operations {have} no spiking translation",
             reasons=reasons,
-            hint="`spikeport check` shows every node; take these operations out of the network",
+            hint=f"`spikeport check` shows every node; {hint_of(findings)}",
         )
     samples = _check_calibration(source.graph, calibration)
     inputs = choose_inputs(samples)
     reference, error = compare_with_source(source.graph, inputs, source.run(inputs), source.inner)
     graph = source.graph
+    if keep_analog:
+        graph = graph.replace(metadata={**graph.metadata, "keep_analog": list(keep_analog)})
     log = [LogEntry("read", len(graph.nodes), time.perf_counter() - started, error)]
     applied = []
     for name, settings in chosen.items():

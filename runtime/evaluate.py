@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ..converter.errors import DataError, SimulationError, find
 from ..converter.ir import Array, Graph
+from ..converter.ir.analog import analog_nodes
 from ..converter.ir.types import DEFAULT_N_STEPS, MAX_N_STEPS
 from .decoding import decide, read_readouts
 from .engines import DEFAULT_ENGINE, ENGINES
@@ -33,6 +34,7 @@ class Evaluation:
         n_steps: T.
         engine: Key of ENGINES; the one that ran.
         fallbacks: Nodes that the engine ran in the reference engine's code.
+        analog: Nodes that compute a function which no neuron stands for.
         accuracy: Share of right decisions at every step, [T]; None without labels.
         agreement: Share of the ANN's decisions met at every step, [T]; None without the ANN.
         ann_accuracy: None without labels or ANN.
@@ -49,6 +51,7 @@ class Evaluation:
     n_steps: int
     engine: str
     fallbacks: tuple[str, ...]
+    analog: tuple[str, ...]
     accuracy: tuple[float, ...] | None
     agreement: tuple[float, ...] | None
     ann_accuracy: float | None
@@ -93,6 +96,7 @@ class Evaluation:
             "seconds": self.seconds,
             "engine": self.engine,
             "fallbacks": list(self.fallbacks),
+            "analog": list(self.analog),
             "graph": graph,
             "data": data,
             "seed": seed,
@@ -167,6 +171,7 @@ def evaluate(
         n_steps=n_steps,
         engine=runner.engine,
         fallbacks=runner.fallbacks,
+        analog=analog_nodes(graph),
         accuracy=None if labels is None else _shares(decisions == labels),
         agreement=None if ann is None else _shares(decisions == ann_decisions),
         ann_accuracy=(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .analog import OfMean
 from .graph import Graph, Node
 from .interpret import run, run_nodes
 from .neurons import IntegrateFire, Reset, SpikingMaxPool, StatefulOp
@@ -15,6 +16,7 @@ __all__ = [
     "Graph",
     "IntegrateFire",
     "Node",
+    "OfMean",
     "Op",
     "Reset",
     "SpikingMaxPool",

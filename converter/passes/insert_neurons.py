@@ -7,8 +7,9 @@ import dataclasses
 import numpy as np
 
 from ..errors import PassError, UnsupportedOpError
-from ..ir import Activation, Graph, IntegrateFire, Node, Reset, SpikingMaxPool
-from ..ir.ops import BatchNorm, MaxPool, Relu, Sigmoid, Softmax
+from ..ir import Graph, IntegrateFire, Node, Reset, SpikingMaxPool
+from ..ir.analog import ANALOG, of_mean
+from ..ir.ops import BatchNorm, MaxPool, Relu
 
 
 def insert_neurons(
@@ -18,6 +19,8 @@ def insert_neurons(
 
     Before:  conv1 (Conv) -> relu1 (Relu)               activations in [0, 1]
     After:   conv1 (Conv) -> relu1 (IntegrateFire)      spikes; rates in [0, 1]
+
+    Nodes that `metadata["keep_analog"]` names stay analog, on the mean so far (OfMean).
 
     Args:
         graph: Normalised, so that activations reach about 1.
@@ -41,10 +44,11 @@ def insert_neurons(
             f"insert_neurons: initial_potential {initial_potential}, expected 0 <= value < 1",
             hint="0.5, half the threshold, is the default",
         )
+    kept = set(graph.metadata.get("keep_analog", ()))
     reasons = tuple(
         f"{node}: changes its result with the sum over time steps, expected at an output only"
         for node in graph.nodes
-        if isinstance(node.op, Softmax | Sigmoid | BatchNorm | Activation)
+        if isinstance(node.op, BatchNorm) or (type(node.op) in ANALOG and node.name not in kept)
     )
     if reasons:
         raise UnsupportedOpError("no spiking translation", reasons=reasons)
@@ -63,5 +67,7 @@ def insert_neurons(
                 pool = node.op
                 op = SpikingMaxPool(pool.kernel, pool.strides, pool.dilation, pool.padding)
                 node = dataclasses.replace(node, op=op)
+            elif type(node.op) in ANALOG:
+                node = dataclasses.replace(node, op=of_mean(node.op))
         nodes.append(node)
     return graph.replace(nodes=tuple(nodes))

@@ -64,6 +64,8 @@ def summary_lines(evaluation: Evaluation) -> list[str]:
     ]
     if evaluation.fallbacks:
         lines.append(f"in the reference engine's code: {', '.join(evaluation.fallbacks)}")
+    if evaluation.analog:
+        lines.append(f"stays analog, no neurons: {', '.join(evaluation.analog)}")
     return lines + [f"Warning: {warning}" for warning in evaluation.warnings]
 
 
