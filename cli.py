@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from spikeport.converter.frontends import Source
     from spikeport.converter.ir import Graph
     from spikeport.models.datasets import Data
+    from spikeport.runtime.energy import Constants
     from spikeport.runtime.evaluate import Evaluation
 
 RECIPE_HELP = "rate, classic or diehl; `spikeport recipes` says what they do."
@@ -217,6 +218,7 @@ def convert(
 @click.option("--engine", default="event", show_default=True, help="event or reference.")
 @click.option("--threads", type=int, help="Samples at the same time.  [default: every core]")
 @click.option("--json", "json_file", metavar="FILE", help="Write the figures as JSON; - prints.")
+@click.option("--energy", multiple=True, metavar="NAME=VALUE", help="A constant; repeatable.")
 @_input_options
 def evaluate(
     snn: Path,
@@ -228,6 +230,7 @@ def evaluate(
     engine: str,
     threads: int | None,
     json_file: str | None,
+    energy: tuple[str, ...],
     input_scale: float,
     input_offset: float,
     shipped: bool,
@@ -242,8 +245,10 @@ def evaluate(
     from spikeport.converter.exports.snn import read_snn
     from spikeport.converter.files import check_output, sha256_of, write_atomically
     from spikeport.converter.ir.types import DEFAULT_N_STEPS
+    from spikeport.runtime.energy import parse_constants
     from spikeport.runtime.evaluate import check_settings
 
+    constants = parse_constants(energy)
     if json_file is not None and json_file != "-":
         check_output(Path(json_file))
         taken = [Path(name) for name in (snn, data, ann or "") if Path(name).is_file()]
@@ -258,13 +263,15 @@ def evaluate(
     source = None if ann is None else _read_ann(ann, graph, snn)
     samples = _load(data, graph, limit, input_scale, input_offset, shipped)
     evaluation = _evaluate(graph, samples, source, n_steps=n_steps, **settings)
-    result = evaluation.to_json(graph=sha256_of(snn), data=samples.name, seed=None)
+    result = evaluation.to_json(
+        graph=sha256_of(snn), data=samples.name, seed=None, constants=constants
+    )
     if json_file == "-":
         click.echo(json.dumps(result))
         return
     if json_file is not None:
         write_atomically(Path(json_file), (json.dumps(result, indent=2) + "\n").encode())
-    _print_evaluation(f"{snn} on {samples.name}", evaluation)
+    _print_evaluation(f"{snn} on {samples.name}", evaluation, constants)
 
 
 @main.command()
@@ -475,14 +482,16 @@ def _evaluate(
         )
 
 
-def _print_evaluation(title: str, evaluation: Evaluation) -> None:
+def _print_evaluation(title: str, evaluation: Evaluation, constants: Constants) -> None:
     from spikeport.runtime.report import text
 
     console = _console()
     click.echo(title)
     console.print(text.accuracy_table(evaluation))
     console.print(text.activity_table(evaluation))
-    for line in text.summary_lines(evaluation):
+    console.print(text.energy_table(evaluation.workload, constants))
+    lines = text.workload_lines(evaluation.workload, constants)
+    for line in (*lines, *text.summary_lines(evaluation)):
         click.echo(line)
 
 

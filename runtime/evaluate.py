@@ -16,9 +16,13 @@ from ..converter.ir import Array, Graph
 from ..converter.ir.analog import analog_nodes
 from ..converter.ir.types import DEFAULT_N_STEPS, MAX_N_STEPS
 from .decoding import decide, read_readouts
+from .energy import Constants
+from .energy import to_json as energy_json
 from .engines import DEFAULT_ENGINE, ENGINES
-from .metrics import wilson_interval
-from .simulation import Simulation, check_threads, count_macs, neurons
+from .metrics import stable_after, wilson_interval
+from .results import encode, hash_samples
+from .simulation import Simulation, check_threads, neurons
+from .workload import Workload, WorkloadRecorder
 
 Labels = npt.NDArray[np.int64]
 RANGE_TOLERANCE = 0.5
@@ -41,10 +45,12 @@ class Evaluation:
         decisions: The spiking network's, [T, N].
         firing_rate: Spikes per neuron and step, by node.
         synaptic_operations: Per sample and step, by node, [T].
-        macs_per_sample: Multiply-accumulates of the analog network.
-        input_macs_per_sample: Those on constant input, done once; not synaptic operations.
+        workload: Operations by NeuroBench's definitions, membrane updates, memory.
         seconds: Simulation alone.
         warnings: One line each.
+        labels: [N], as given.
+        ann_decisions: [N]; None without the ANN.
+        samples: SHA-256 of inputs and labels.
     """
 
     n_samples: int
@@ -58,10 +64,22 @@ class Evaluation:
     decisions: npt.NDArray[np.int64]
     firing_rate: dict[str, float]
     synaptic_operations: dict[str, tuple[float, ...]]
-    macs_per_sample: int
-    input_macs_per_sample: int
+    workload: Workload
     seconds: float
     warnings: tuple[str, ...]
+    labels: Labels | None
+    ann_decisions: Labels | None
+    samples: str
+
+    @property
+    def macs_per_sample(self) -> int:
+        """Multiply-accumulates of the analog network."""
+        return self.workload.dense_macs
+
+    @property
+    def input_macs_per_sample(self) -> int:
+        """Those on constant input, done once; not synaptic operations."""
+        return self.workload.input_macs
 
     @property
     def synaptic_operations_per_sample(self) -> float:
@@ -72,14 +90,18 @@ class Evaluation:
         """Return the 95 % confidence interval (Wilson) of an accuracy on these samples."""
         return wilson_interval(round(accuracy * self.n_samples), self.n_samples)
 
-    def to_json(self, *, graph: str, data: str, seed: int | None) -> dict[str, Any]:
+    def to_json(
+        self, *, graph: str, data: str, seed: int | None, constants: Constants | None = None
+    ) -> dict[str, Any]:
         """Return the JSON that `spikeport evaluate --json` writes (docs/evaluation.md).
 
         Args:
             graph: SHA-256 of the .snn file.
             data: What was evaluated.
             seed: Of random input codes; None where nothing is random.
+            constants: Energy of single operations; None for the defaults.
         """
+        stable = stable_after(self.decisions)
         return {
             "format": "spikeport-evaluation",
             "version": 1,
@@ -101,6 +123,17 @@ class Evaluation:
             "data": data,
             "seed": seed,
             "warnings": list(self.warnings),
+            "stable_after": {
+                "mean": float(stable.mean()),
+                "median": float(np.median(stable)),
+                "percentile_95": float(np.percentile(stable, 95)),
+            },
+            "workload": self.workload.to_json(),
+            "energy": energy_json(self.workload, constants or Constants()),
+            "samples_sha256": self.samples,
+            "labels": None if self.labels is None else encode(self.labels),
+            "ann_decisions": None if self.ann_decisions is None else encode(self.ann_decisions),
+            "decisions": encode(self.decisions.T),
         }
 
 
@@ -150,14 +183,17 @@ def evaluate(
     progress(0)
     spikes = {node.name: 0 for node in neurons(graph)}
     operations: dict[str, npt.NDArray[np.int64]] = {}
+    recorder = WorkloadRecorder(graph)
+    count_spikes = observe is not None or recorder.needs_counts
     seconds = 0.0
     for start in range(0, n_samples, batch_size):
         chosen = slice(start, start + batch_size)
         batch = tuple(array[chosen] for array in inputs)
         started = time.perf_counter()
-        simulation = runner.run(batch, n_steps, count_spikes=observe is not None)
+        simulation = runner.run(batch, n_steps, count_spikes=count_spikes)
         seconds += time.perf_counter() - started
         _collect(simulation, spikes, operations)
+        recorder.add(batch, simulation)
         if observe is not None:
             observe(simulation)
         for step, potential in enumerate(simulation.outputs[0]):
@@ -185,10 +221,12 @@ def evaluate(
             name: tuple(float(count) / n_samples for count in counts)
             for name, counts in operations.items()
         },
-        macs_per_sample=count_macs(graph, varying=False) + count_macs(graph, varying=True),
-        input_macs_per_sample=count_macs(graph, varying=False),
+        workload=recorder.result(spikes, n_steps),
         seconds=seconds,
         warnings=(*runner.notices, *_find_warnings(graph, inputs)),
+        labels=labels,
+        ann_decisions=None if ann is None else ann_decisions,
+        samples=hash_samples(inputs, labels),
     )
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 
 Z_95 = 1.959963984540054
 """The 97.5 % point of the normal distribution."""
@@ -22,3 +26,65 @@ def wilson_interval(n_right: int, n_samples: int) -> tuple[float, float]:
     center = (share + spread / 2) / (1 + spread)
     half = Z_95 / (1 + spread) * math.sqrt(share * (1 - share) / n_samples + spread / n_samples / 4)
     return max(0.0, center - half), min(1.0, center + half)
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Two deciders on the same samples.
+
+    Attributes:
+        only_first: Samples that only the first has right.
+        only_second: Samples that only the second has right.
+        p_value: Probability of a difference at least as large if both are equally good.
+    """
+
+    only_first: int
+    only_second: int
+    p_value: float
+
+
+def mcnemar(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> McNemar:
+    """Test whether two shares of right decisions on the same samples differ; exact, two-sided.
+
+    Source: McNemar 1947; exact binomial form.
+
+    Args:
+        first: Whether the first decided right, [N].
+        second: Likewise.
+    """
+    only_first = int((first & ~second).sum())
+    only_second = int((second & ~first).sum())
+    n, k = only_first + only_second, min(only_first, only_second)
+    # sum of binomial probabilities up to k, in logarithms: 2^-n is 0 in floats from n = 1075 on
+    logs = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in range(k + 1)]
+    tail = sum(math.exp(log - n * math.log(2)) for log in logs)
+    return McNemar(only_first, only_second, min(1.0, 2 * tail))
+
+
+def stable_after(decisions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return after how many steps a sample's decision no longer changed, 1..T, [N].
+
+    Args:
+        decisions: [T, N].
+    """
+    differs = decisions != decisions[-1]
+    n_steps = len(decisions)
+    last = n_steps - np.argmax(differs[::-1], axis=0)
+    return np.where(differs.any(axis=0), last + 1, 1).astype(np.int64)
+
+
+def confusion_matrix(
+    labels: npt.NDArray[np.int64], decisions: npt.NDArray[np.int64], n_classes: int
+) -> npt.NDArray[np.int64]:
+    """Return how often class (row) was decided as class (column), [n_classes, n_classes]."""
+    places = labels * n_classes + decisions
+    counts = np.bincount(places, minlength=n_classes * n_classes)
+    return counts.reshape(n_classes, n_classes).astype(np.int64)
+
+
+def correlation(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> float | None:
+    """Return Pearson's correlation of two arrays of one shape; None where one is constant."""
+    a, b = (array.astype(np.float64).reshape(-1) for array in (first, second))
+    a, b = a - a.mean(), b - b.mean()
+    norm = math.sqrt(float((a @ a) * (b @ b)))
+    return float(a @ b) / norm if norm > 0 else None

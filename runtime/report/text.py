@@ -9,7 +9,9 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from ..energy import Constants, break_even, energy_rows
 from ..evaluate import Evaluation
+from ..workload import Workload
 
 
 def steps_to_show(n_steps: int) -> list[int]:
@@ -51,6 +53,42 @@ def activity_table(evaluation: Evaluation) -> Table:
         ])
     headings = ["node", "spikes per neuron and step", "synaptic operations per sample"]
     return make_table(headings, rows)
+
+
+def energy_table(workload: Workload, constants: Constants) -> Table:
+    """Return operations by NeuroBench's definitions and their energy, per sample."""
+    headings = ["per sample", "MACs", "ACs", "membrane updates", "arithmetic nJ", "memory nJ"]
+    rows = [
+        [
+            row.name,
+            f"{row.macs:,.0f}",
+            f"{row.acs:,.0f}",
+            f"{row.updates:,.0f}",
+            f"{row.arithmetic_nj:,.1f}",
+            f"{row.memory_nj:,.1f}",
+        ]
+        for row in energy_rows(workload, constants)
+    ]
+    return make_table(headings, rows)
+
+
+def workload_lines(workload: Workload, constants: Constants) -> list[str]:
+    """Return footprint, sparsity and where spiking and quantised network meet, one line each."""
+    lines = [
+        f"{workload.footprint_bytes:,} bytes for parameters and state; activation sparsity "
+        f"{percent(workload.activation_sparsity)}, connection sparsity "
+        f"{percent(workload.connection_sparsity)}"
+    ]
+    meeting = break_even(workload, constants)
+    if meeting is not None:
+        least = (
+            f"break-even at {meeting.spikes_per_connection:.3f}"
+            if meeting.spikes_per_connection > 0
+            else "no break-even: multiply-accumulates and membrane updates alone take more than "
+            "the quantised ANN"
+        )
+        lines.append(f"{meeting.measured:.3f} spikes per connection and sample; {least}")
+    return lines
 
 
 def summary_lines(evaluation: Evaluation) -> list[str]:
