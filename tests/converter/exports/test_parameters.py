@@ -136,7 +136,7 @@ def test_values_of_another_type_are_not_written(foreign, changes, message):
 @pytest.mark.parametrize(
     ("name", "values", "arrays", "message"),
     [
-        ("Lambda", {}, {}, r"operation 'Lambda' is unknown, expected one of Activation, Add, "),
+        ("Lambda", {}, {}, r"operation 'Lambda' is unknown, expected one of Activation, "),
         ("Softmax", {}, {}, r"has the parameters \[\], expected \['axis'\]"),
         ("Softmax", {"axis": 0, "x": 1}, {}, r"parameters \['axis', 'x'\], expected \['axis'\]"),
         ("Softmax", {"axis": 0}, {"w": np.ones(1)}, r"has the tensors \['w'\], expected \[\]"),
