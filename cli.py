@@ -275,6 +275,62 @@ def evaluate(
 
 
 @main.command()
+@click.argument("snn", type=click.Path(path_type=Path))
+@click.option("--ann", required=True, metavar="MODEL", help="The source network.")
+@click.option("--data", required=True, help=DATA_HELP)
+@click.option("--n-steps", type=int, help="T; default: the file's.")
+@click.option("--limit", default=200, show_default=True, help="Only the first so many samples.")
+@click.option("--engine", default="event", show_default=True, help="event or reference.")
+@click.option("--threads", type=int, help="Samples at the same time.  [default: every core]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_input_options
+def explain(
+    snn: Path,
+    ann: str,
+    data: str,
+    n_steps: int | None,
+    limit: int,
+    engine: str,
+    threads: int | None,
+    as_json: bool,
+    input_scale: float,
+    input_offset: float,
+    shipped: bool,
+) -> None:
+    """Say which layer of a spiking graph costs the accuracy, why, and what helps.
+
+    Splits the difference between firing rates and the source's activations into clipping,
+    quantisation, resets, uneven spikes, and what comes from earlier layers.
+
+    \b
+    Example:
+      spikeport explain lenet.snn --ann lenet --data fashion-mnist:test
+    """  # noqa: D301
+    from spikeport.converter.exports.snn import read_snn
+    from spikeport.converter.ir.types import DEFAULT_N_STEPS
+    from spikeport.runtime.evaluate import check_settings
+    from spikeport.runtime.explain import BATCH_SIZE
+    from spikeport.runtime.explain import explain as run
+    from spikeport.runtime.report.text import explanation_table
+
+    graph = read_snn(snn)
+    if n_steps is None:
+        n_steps = graph.metadata.get("n_steps", DEFAULT_N_STEPS)
+    settings: dict[str, Any] = {"n_steps": n_steps, "engine": engine, "n_threads": threads}
+    check_settings(batch_size=BATCH_SIZE, **settings)
+    source = _read_ann(ann, graph, snn)
+    samples = _load(data, graph, limit, input_scale, input_offset, shipped, labels=False)
+    with _progress("simulating", len(samples.inputs[0])) as show:
+        found = run(graph, source.graph, samples.inputs, progress=show, **settings)
+    if as_json:
+        click.echo(json.dumps(found.to_json()))
+        return
+    click.echo(found.sentence)
+    click.echo(f"{snn} on {samples.name}, {found.n_samples} samples, T = {found.n_steps}")
+    _console().print(explanation_table(found))
+
+
+@main.command()
 @click.argument("file", type=str)
 def inspect(file: str) -> None:
     """Print a graph: nodes, shapes, parameters, and where it comes from.

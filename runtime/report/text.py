@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ..energy import Constants, break_even, energy_rows
 from ..evaluate import Evaluation
+from ..explain import CAUSES, Explanation
 from ..workload import Workload
 
 
@@ -89,6 +90,19 @@ def workload_lines(workload: Workload, constants: Constants) -> list[str]:
         )
         lines.append(f"{meeting.measured:.3f} spikes per connection and sample; {least}")
     return lines
+
+
+def explanation_table(explanation: Explanation) -> Table:
+    """Return per layer the parts of its error, as shares of the ANN's activations."""
+    headings = ["neurons", "spikes per step", "always firing", "silent", "correlation", "error"]
+    headings += ["inherited", *CAUSES]
+    rows = []
+    for layer in explanation.layers:
+        shares = [layer.saturated, layer.silent]
+        errors = [layer.error, layer.inherited, *layer.causes.values()]
+        row = [layer.node, f"{layer.firing_rate:.4f}", *map(percent, shares)]
+        rows.append([*row, f"{layer.correlation:.4f}", *map(percent, errors)])
+    return make_table(headings, rows)
 
 
 def summary_lines(evaluation: Evaluation) -> list[str]:

@@ -1,0 +1,173 @@
+"""explain: networks made to fail, and a split of errors checked by hand."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from spikeport.cli import main
+from spikeport.converter.convert import convert
+from spikeport.converter.errors import DataError, SimulationError
+from spikeport.converter.exports.snn import write_snn
+from spikeport.converter.frontends import read
+from spikeport.converter.ir import Graph, IntegrateFire, Node, Reset
+from spikeport.converter.ir.ops import Dense, Input, Relu
+from spikeport.models.datasets import load_data
+from spikeport.models.registry import weights_path
+from spikeport.runtime.explain import CAUSES, explain
+
+
+def single(threshold=1.0, reset=Reset.SUBTRACT, unit=None):
+    """A ReLU on the input and the neuron that stands for it."""
+    x = Node("x", Input((1,)))
+    pre = Node("pre", Dense(np.eye(1), np.zeros(1)), ("x",), unit=unit)
+    neuron = IntegrateFire(np.full(1, threshold), np.full(1, 0.5), reset)
+    ann = Graph((x, pre, Node("relu", Relu(), ("pre",))), ("x",), ("relu",))
+    snn = Graph((x, pre, Node("relu", neuron, ("pre",), unit=unit)), ("x",), ("relu",))
+    return snn, ann
+
+
+def causes(snn, ann, value, n_steps, **options):
+    x = np.full((1, 1), value, np.float32)
+    (layer,) = explain(snn, ann, (x,), n_steps=n_steps, engine="reference", **options).layers
+    assert layer.inherited == pytest.approx(0)
+    return {cause: round(error, 4) for cause, error in layer.causes.items() if error > 1e-6}
+
+
+def test_causes_of_one_neuron_by_hand():
+    # T = 4: 0.6 becomes 2 of 4 spikes (0.6 x 4 + 0.5 = 2.9): off by 0.1 of 0.6
+    assert causes(*single(), 0.6, 4) == {"quantisation": round(0.1 / 0.6, 4)}
+    # 1.5 is more than a spike per step
+    assert causes(*single(), 1.5, 4) == {"clipping": round(0.5 / 1.5, 4)}
+    # threshold 1/2: twice the rate, 1 instead of 0.5
+    assert causes(*single(threshold=0.5), 0.5, 4) == {"clipping": 1.0}
+    # reset to zero, T = 5: 0.5 + 0.6 fires, then 0.6, 1.2 fires: 3 of 5 is the exact rate
+    assert causes(*single(reset=Reset.ZERO), 0.6, 5) == {}
+    # T = 10: fires at steps 1, 3, 5, 7, 9: 5 of 10, by subtraction it would be 6
+    assert causes(*single(reset=Reset.ZERO), 0.6, 10) == {"reset": round(0.1 / 0.6, 4)}
+
+
+def test_what_arrives_too_late_is_unevenness():
+    # a: 1 at every step, b: 0 but its spike comes: the neuron sees 1, 1, ... minus 2 now and then
+    x = Node("x", Input((2,)))
+    first = IntegrateFire(np.ones(2), np.array([0.0, 0.75]))
+    pre = Dense(np.array([[0.5, -2.0]]), np.zeros(1))
+    nodes = (x, Node("a", Relu(), ("x",)), Node("pre", pre, ("a",)), Node("b", Relu(), ("pre",)))
+    second = IntegrateFire(np.ones(1), np.full(1, 0.5))
+    ann = Graph(nodes, ("x",), ("b",))
+    snn = ann.replace(
+        nodes=(
+            x,
+            Node("a", first, ("x",)),
+            nodes[2],
+            Node("b", second, ("pre",)),
+        )
+    )
+    # T = 4: a fires 1111 and (0.75, 1.0 -> fires at step 2 with 0.25) 0100: mean current 0
+    # b: u = 0.5, 1.0 fires -> 0, -1.5, -1, -0.5: one spike though the sum is 0
+    inputs = (np.array([[1.0, 0.125]], np.float32),)
+    found = explain(snn, ann, inputs, n_steps=4, engine="reference")
+    b = found.layers[1]
+    assert b.firing_rate == 0.25
+    assert {cause for cause, error in b.causes.items() if error} == {"unevenness"}
+    assert found.worst == (b, "unevenness")
+
+
+@pytest.fixture(scope="module")
+def lenet():
+    source = read(weights_path("lenet"))
+    shapes = tuple(source.graph.types[name].shape for name in source.graph.inputs)
+
+    def load(name, limit):
+        return load_data(name, shapes, shipped=True, limit=limit, labels=False).inputs
+
+    return source, load("fashion-mnist:train", 200), load("fashion-mnist:test", 20)
+
+
+def classic(source, calibration, **options):
+    return convert(source, calibration, recipe="classic", options=options).graph
+
+
+@pytest.mark.parametrize("bad", ["conv1_relu", "conv2_relu", "dense1", "dense2"])
+def test_a_low_threshold_is_found(lenet, bad):
+    source, calibration, test = lenet
+    graph = classic(source, calibration)
+    nodes = tuple(
+        dataclasses.replace(n, op=dataclasses.replace(n.op, threshold=n.op.threshold / 4))
+        if n.name == bad
+        else n
+        for n in graph.nodes
+    )
+    found = explain(graph.replace(nodes=nodes), source.graph, test, n_steps=32)
+    layer, cause = found.worst
+    assert (layer.node, cause) == (bad, "clipping")
+    assert found.sentence.startswith(f"{bad}: clipping costs most, ")
+    assert CAUSES["clipping"] in found.sentence
+
+
+def test_calibration_on_black_images_is_found(lenet):
+    source, calibration, test = lenet
+    good = classic(source, calibration)
+    black = classic(source, (np.zeros_like(calibration[0]),))
+    ratios = {
+        node.name: float(black.by_name[node.name].unit.min() / node.unit.min())
+        for node in good.nodes
+        if isinstance(node.op, IntegrateFire)
+    }
+    layer, cause = explain(black, source.graph, test, n_steps=32).worst
+    assert cause == "clipping"
+    assert ratios[layer.node] == min(ratios.values())
+
+
+def test_reset_to_zero_is_found(lenet):
+    source, calibration, test = lenet
+    graph = classic(source, calibration, insert_neurons={"reset": "zero", "initial_potential": 0.5})
+    assert explain(graph, source.graph, test, n_steps=8).worst[1] == "reset"
+
+
+def test_a_good_network_has_small_errors_and_engines_agree(lenet):
+    source, calibration, test = lenet
+    graph = classic(source, calibration, insert_neurons={"initial_potential": 0.5})
+    few, many = (explain(graph, source.graph, test, n_steps=t) for t in (16, 128))
+    assert all(layer.error < 0.05 and layer.correlation > 0.995 for layer in many.layers)
+    for before, after in zip(few.layers, many.layers, strict=True):
+        assert after.error < before.error
+    reference = explain(graph, source.graph, test, n_steps=16, engine="reference")
+    for layer, other in zip(few.layers, reference.layers, strict=True):
+        assert layer.error == pytest.approx(other.error, abs=1e-3)
+
+
+def test_command(lenet, tmp_path):
+    source, calibration, _ = lenet
+    path = tmp_path / "lenet.snn"
+    write_snn(classic(source, calibration), path)
+    arguments = ["explain", str(path), "--ann", "lenet", "--data", "fashion-mnist:test"]
+    arguments += ["--shipped", "--limit", "20", "--n-steps", "8"]
+    shown = CliRunner().invoke(main, arguments)
+    assert shown.exit_code == 0, shown.output
+    assert " costs most, " in shown.output.splitlines()[0]
+    printed = CliRunner().invoke(main, [*arguments, "--json"])
+    found = json.loads(printed.stdout)
+    assert found["n_steps"] == 8
+    assert shown.output.startswith(f"{found['worst']['node']}: {found['worst']['cause']} costs")
+    assert found["layers"][0]["node"] == "conv1_relu"
+
+
+def test_refusals(lenet, tmp_path):
+    source, calibration, _ = lenet
+    snn, ann = single()
+    with pytest.raises(SimulationError, match=r"has no integrate-and-fire neurons that stand for"):
+        explain(ann, ann, (np.ones((1, 1), np.float32),), n_steps=4)
+    with pytest.raises(SimulationError, match=r"n_steps 0, expected an integer of at least 1"):
+        explain(snn, ann, (np.ones((1, 1), np.float32),), n_steps=0)
+    with pytest.raises(DataError, match=r"samples have shape \(2,\), expected \(1,\)"):
+        explain(snn, ann, (np.ones((1, 2), np.float32),), n_steps=4)
+    path = tmp_path / "lenet.snn"
+    write_snn(classic(source, calibration), path)
+    result = CliRunner().invoke(
+        main, ["explain", str(path), "--ann", "mlp", "--data", "fashion-mnist:test"]
+    )
+    assert result.exit_code == 1
+    assert "is not that of the network" in result.stderr
