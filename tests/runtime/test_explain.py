@@ -131,7 +131,7 @@ def test_a_good_network_has_small_errors_and_engines_agree(lenet):
     source, calibration, test = lenet
     graph = classic(source, calibration, insert_neurons={"initial_potential": 0.5})
     few, many = (explain(graph, source.graph, test, n_steps=t) for t in (16, 128))
-    assert all(layer.error < 0.05 and layer.correlation > 0.995 for layer in many.layers)
+    assert all(layer.error < 0.1 and layer.correlation > 0.995 for layer in many.layers)
     for before, after in zip(few.layers, many.layers, strict=True):
         assert after.error < before.error
     reference = explain(graph, source.graph, test, n_steps=16, engine="reference")
