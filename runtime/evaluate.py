@@ -16,6 +16,7 @@ from ..converter.ir import Array, Graph
 from ..converter.ir.analog import analog_nodes
 from ..converter.ir.types import DEFAULT_N_STEPS, MAX_N_STEPS
 from .decoding import decide, read_readouts
+from .early_exit import ExitRule
 from .energy import Constants
 from .energy import to_json as energy_json
 from .engines import DEFAULT_ENGINE, ENGINES
@@ -27,6 +28,30 @@ from .workload import Workload, WorkloadRecorder
 Labels = npt.NDArray[np.int64]
 RANGE_TOLERANCE = 0.5
 """Inputs may lie outside the calibration range by this share of it before a warning is given."""
+
+
+@dataclass(frozen=True)
+class EarlyExit:
+    """What an exit rule did.
+
+    Attributes:
+        rule: That was used.
+        mean_steps: Over the samples.
+        undecided: Share of the samples that took all T steps without being certain.
+    """
+
+    rule: ExitRule
+    mean_steps: float
+    undecided: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the block `early_exit` of the JSON, without its calibration."""
+        return {
+            "lead": self.rule.lead,
+            "every": self.rule.every,
+            "mean_steps": self.mean_steps,
+            "undecided": self.undecided,
+        }
 
 
 @dataclass(frozen=True)
@@ -51,6 +76,8 @@ class Evaluation:
         labels: [N], as given.
         ann_decisions: [N]; None without the ANN.
         samples: SHA-256 of inputs and labels.
+        steps: [N]: steps that were simulated; fewer than T where a sample ended early.
+        early_exit: Rule and what came of it; None if every sample took T steps.
     """
 
     n_samples: int
@@ -70,6 +97,8 @@ class Evaluation:
     labels: Labels | None
     ann_decisions: Labels | None
     samples: str
+    steps: Labels
+    early_exit: EarlyExit | None = None
 
     @property
     def macs_per_sample(self) -> int:
@@ -134,6 +163,8 @@ class Evaluation:
             "labels": None if self.labels is None else encode(self.labels),
             "ann_decisions": None if self.ann_decisions is None else encode(self.ann_decisions),
             "decisions": encode(self.decisions.T),
+            "early_exit": None if self.early_exit is None else self.early_exit.to_json(),
+            "steps": None if self.early_exit is None else encode(self.steps),
         }
 
 
@@ -149,6 +180,7 @@ def evaluate(
     n_threads: int | None = None,
     progress: Callable[[int], None] = lambda n_done: None,
     observe: Callable[[Simulation], None] | None = None,
+    exit_rule: ExitRule | None = None,
 ) -> Evaluation:
     """Simulate a spiking graph on samples and compare it with labels and the ANN.
 
@@ -166,6 +198,8 @@ def evaluate(
             after every batch.
         observe: Called with the simulation of every batch, spike counts of single neurons
             included.
+        exit_rule: Ends a sample before T steps; its decision then stays what it is, and the rest
+            is neither simulated nor counted.
 
     Raises:
         SimulationError: As `check_settings` says.
@@ -185,17 +219,25 @@ def evaluate(
     operations: dict[str, npt.NDArray[np.int64]] = {}
     recorder = WorkloadRecorder(graph)
     count_spikes = observe is not None or recorder.needs_counts
+    steps = np.full(n_samples, n_steps)
+    certain = np.zeros(n_samples, np.bool_)
     seconds = 0.0
     for start in range(0, n_samples, batch_size):
         chosen = slice(start, start + batch_size)
         batch = tuple(array[chosen] for array in inputs)
         started = time.perf_counter()
-        simulation = runner.run(batch, n_steps, count_spikes=count_spikes)
+        simulation = runner.run(batch, n_steps, count_spikes=count_spikes, exit_rule=exit_rule)
         seconds += time.perf_counter() - started
         _collect(simulation, spikes, operations)
         recorder.add(batch, simulation)
         if observe is not None:
             observe(simulation)
+        if simulation.steps is not None:
+            steps[chosen] = simulation.steps
+        if exit_rule is not None:
+            last = simulation.outputs[0][-1]
+            taken = steps[chosen].reshape(-1, *(1,) * (last.ndim - 1))
+            certain[chosen] = exit_rule.is_certain(last.astype(np.float64) * taken)
         for step, potential in enumerate(simulation.outputs[0]):
             decisions[step, chosen] = decide(readout.apply(potential), readout)
         if ann is not None:
@@ -215,7 +257,7 @@ def evaluate(
         ),
         decisions=decisions,
         firing_rate={
-            name: count / (n_samples * n_steps * sizes[name]) for name, count in spikes.items()
+            name: count / (recorder.n_simulated * sizes[name]) for name, count in spikes.items()
         },
         synaptic_operations={
             name: tuple(float(count) / n_samples for count in counts)
@@ -227,6 +269,12 @@ def evaluate(
         labels=labels,
         ann_decisions=None if ann is None else ann_decisions,
         samples=hash_samples(inputs, labels),
+        steps=steps,
+        early_exit=None
+        if exit_rule is None
+        else EarlyExit(
+            exit_rule, float(steps.mean()), float(((steps == n_steps) & ~certain).mean())
+        ),
     )
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ..converter.errors import SimulationError
 from ..converter.ir import Array, Graph, IntegrateFire, Node
 from ..converter.ir.ops import Conv, Dense
+from .early_exit import ExitRule
 
 Counts = npt.NDArray[np.int64]
 
@@ -28,12 +29,15 @@ class Simulation:
             connections that leave them, all samples together. Inputs that are the same at every
             step are not counted here.
         spike_counts: Per neuron node, [N, ...]: spikes of all steps; empty if not asked for.
+        steps: [N]: steps that were simulated; None for T. Behind them the outputs stay what they
+            were, and nothing is counted.
     """
 
     outputs: tuple[Array, ...]
     n_spikes: Mapping[str, int]
     synaptic_operations: Mapping[str, Counts]
     spike_counts: Mapping[str, Counts]
+    steps: Counts | None = None
 
 
 class Runner(Protocol):
@@ -52,9 +56,16 @@ class Runner(Protocol):
         """What the user should know, one line each."""
 
     def run(
-        self, inputs: tuple[Array, ...], n_steps: int, *, count_spikes: bool = False
+        self,
+        inputs: tuple[Array, ...],
+        n_steps: int,
+        *,
+        count_spikes: bool = False,
+        exit_rule: ExitRule | None = None,
     ) -> Simulation:
         """Simulate one batch; `count_spikes` asks for the counts of single neurons.
+
+        With an exit rule, a sample ends when the rule says so of the first output.
 
         Raises:
             GraphError: An array does not fit its input.

@@ -41,7 +41,7 @@ class Workload:
             done once, where NeuroBench counts them at every step.
         effective_macs: At every step, [T], of operands that are no spikes.
         effective_acs: At every step, [T], of spikes.
-        membrane_updates: Of every neuron at every step.
+        membrane_updates: Of every neuron at every step that was simulated.
         activation_sparsity: Share of the neurons and steps without a spike; 1.0 without neurons.
         connection_sparsity: Share of the weights that are zero.
         parameter_bytes: Weights, biases, scales and shifts, float32.
@@ -55,7 +55,7 @@ class Workload:
     input_effective_macs: float
     effective_macs: tuple[float, ...]
     effective_acs: tuple[float, ...]
-    membrane_updates: int
+    membrane_updates: float
     activation_sparsity: float
     connection_sparsity: float
     parameter_bytes: int
@@ -102,6 +102,7 @@ class WorkloadRecorder:
             for node in (*(node for node, _ in self._inputs), *self._moving)
         }
         self._n_samples = 0
+        self._n_simulated = 0
         self._on_input = 0.0
         self._steps: dict[str, npt.NDArray[np.float64]] = {}
         self._exact: dict[str, float] = {}
@@ -118,6 +119,10 @@ class WorkloadRecorder:
     def add(self, inputs: tuple[Array, ...], simulation: Simulation) -> None:
         """Count one batch, inputs [N, ...]; with spike counts if `needs_counts`."""
         self._n_samples += len(inputs[0])
+        n_steps = len(simulation.outputs[0])
+        self._n_simulated += (
+            len(inputs[0]) * n_steps if simulation.steps is None else int(simulation.steps.sum())
+        )
         if self._inputs:
             values = _constants(self._graph, inputs, {name for _, name in self._inputs})
             for node, operand in self._inputs:
@@ -132,6 +137,11 @@ class WorkloadRecorder:
                 if operand in totals:
                     found = _weigh(totals[operand], self._fan_outs[node.name])
                     self._exact[node.name] = self._exact.get(node.name, 0.0) + found
+
+    @property
+    def n_simulated(self) -> int:
+        """Steps that were simulated, of all samples together."""
+        return self._n_simulated
 
     def result(self, n_spikes: Mapping[str, int], n_steps: int) -> Workload:
         """Return the workload of all batches.
@@ -151,7 +161,7 @@ class WorkloadRecorder:
             else:
                 macs += steps
         n_neurons = sum(graph.types[node.name].size for node in neurons(graph))
-        n_places = n_neurons * n_steps * self._n_samples
+        n_places = n_neurons * self._n_simulated
         n_weights, n_zeros = _count_weights(graph)
         return Workload(
             n_steps=n_steps,
@@ -161,7 +171,7 @@ class WorkloadRecorder:
             input_effective_macs=self._on_input / max(1, self._n_samples),
             effective_macs=tuple(macs.tolist()),
             effective_acs=tuple(acs.tolist()),
-            membrane_updates=n_neurons * n_steps,
+            membrane_updates=n_neurons * self._n_simulated / self._n_samples,
             activation_sparsity=1 - sum(n_spikes.values()) / n_places if n_places else 1.0,
             connection_sparsity=n_zeros / n_weights if n_weights else 0.0,
             parameter_bytes=FLOAT_BYTES * count_parameters(graph),

@@ -16,6 +16,7 @@ import numpy as np
 from ...converter.errors import SimulationError
 from ...converter.ir import Array, Graph
 from ...converter.ir.interpret import check_inputs
+from ..early_exit import ExitRule
 from ..plan.constants import Constants
 from ..plan.memory import Memory, make_memory
 from ..plan.planner import Plan, plan_graph
@@ -67,7 +68,12 @@ class EventRunner:
     idle: list[Memory] = field(default_factory=list)
 
     def run(
-        self, inputs: tuple[Array, ...], n_steps: int, *, count_spikes: bool = False
+        self,
+        inputs: tuple[Array, ...],
+        n_steps: int,
+        *,
+        count_spikes: bool = False,
+        exit_rule: ExitRule | None = None,
     ) -> Simulation:
         arrays = check_inputs(self.graph, inputs)
         n_samples = len(arrays[0])
@@ -79,7 +85,7 @@ class EventRunner:
             memory = self._take_memory(n_steps, Constants(self.graph, arrays))
             while not stop.is_set() and (sample := next(numbers)) < n_samples:
                 fed = tuple(array[sample : sample + 1] for array in arrays)
-                self._simulate(memory, fed, n_steps, sample, results, stop)
+                self._simulate(memory, fed, n_steps, sample, results, stop, exit_rule)
             return memory
 
         n_workers = min(self.n_threads, n_samples)
@@ -119,14 +125,18 @@ class EventRunner:
         sample: int,
         results: _Results,
         stop: threading.Event,
+        exit_rule: ExitRule | None,
     ) -> None:
         memory.constants = Constants(self.graph, inputs)
         memory.counts = results.counts_of(sample)
         for stage in self.plan.stages:
             stage.begin(memory)
         totals = [np.zeros(output.shape[2:], np.float64) for output in results.outputs]
-        for first in range(0, n_steps, self.plan.arena.n_steps):
+        first = 0
+        while first < n_steps:
             n_now = min(self.plan.arena.n_steps, n_steps - first)
+            if exit_rule is not None:  # not beyond the next look
+                n_now = min(n_now, exit_rule.every - first % exit_rule.every)
             memory.first_step = first
             for stage in self.plan.stages:
                 if stop.is_set():
@@ -143,6 +153,14 @@ class EventRunner:
                 totals[number] = sums[-1]
                 means = sums / divisors.reshape(-1, *(1,) * total.ndim)
                 results.outputs[number][first : first + n_now, sample] = means
+            first += n_now
+            if exit_rule is None or first % exit_rule.every:
+                continue
+            if exit_rule.is_certain(totals[0][None])[0]:
+                break
+        results.steps[sample] = first
+        for output in results.outputs:
+            output[first:, sample] = output[first - 1, sample]
 
 
 class _Results:
@@ -151,6 +169,7 @@ class _Results:
     def __init__(self, graph: Graph, n_samples: int, n_steps: int, count_spikes: bool) -> None:
         shapes = [graph.types[name].shape for name in graph.outputs]
         self.outputs = [np.empty((n_steps, n_samples, *shape), np.float32) for shape in shapes]
+        self.steps = np.zeros(n_samples, np.int64)
         self.counts: dict[str, Counts] = {}
         if count_spikes:
             self.counts = {
@@ -174,4 +193,4 @@ class _Results:
         n_spikes = {
             name: sum(memory.spikes[name] for memory in memories) for name in memories[0].spikes
         }
-        return Simulation(tuple(self.outputs), n_spikes, operations, self.counts)
+        return Simulation(tuple(self.outputs), n_spikes, operations, self.counts, self.steps)

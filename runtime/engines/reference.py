@@ -10,6 +10,7 @@ import numpy as np
 from ...converter.ir import Array, Graph, StatefulOp
 from ...converter.ir.interpret import check_inputs
 from ...converter.ir.ops import Input
+from ..early_exit import ExitRule
 from ..simulation import Simulation, check_threads, fan_outs, neurons
 
 
@@ -23,9 +24,14 @@ class ReferenceRunner:
     fallbacks: tuple[str, ...] = ()
 
     def run(
-        self, inputs: tuple[Array, ...], n_steps: int, *, count_spikes: bool = False
+        self,
+        inputs: tuple[Array, ...],
+        n_steps: int,
+        *,
+        count_spikes: bool = False,
+        exit_rule: ExitRule | None = None,
     ) -> Simulation:
-        return simulate(self.graph, inputs, n_steps)
+        return simulate(self.graph, inputs, n_steps, exit_rule)
 
 
 def compile_graph(graph: Graph, *, n_threads: int = 1) -> ReferenceRunner:
@@ -38,7 +44,9 @@ def compile_graph(graph: Graph, *, n_threads: int = 1) -> ReferenceRunner:
     return ReferenceRunner(graph)
 
 
-def simulate(graph: Graph, inputs: tuple[Array, ...], n_steps: int) -> Simulation:
+def simulate(
+    graph: Graph, inputs: tuple[Array, ...], n_steps: int, exit_rule: ExitRule | None = None
+) -> Simulation:
     """Run a spiking graph with its inputs as constant currents.
 
     At every step each node is computed once, in topological order, from what its operands are at
@@ -49,6 +57,7 @@ def simulate(graph: Graph, inputs: tuple[Array, ...], n_steps: int) -> Simulatio
         graph: As `convert` gives it.
         inputs: One array [N, ...] per graph input.
         n_steps: T >= 1.
+        exit_rule: When a sample is finished. It is computed on, but nothing of it is counted.
 
     Raises:
         GraphError: An array does not fit its input.
@@ -69,7 +78,13 @@ def simulate(graph: Graph, inputs: tuple[Array, ...], n_steps: int) -> Simulatio
     shapes = [(n_samples, *graph.types[name].shape) for name in graph.outputs]
     totals = [np.zeros(shape, np.float64) for shape in shapes]
     outputs = tuple(np.empty((n_steps, *shape), np.float32) for shape in shapes)
+    steps = np.full(n_samples, n_steps)
     for step in range(n_steps):
+        active = steps > step
+        if not active.any():
+            for output in outputs:
+                output[step:] = output[step - 1]
+            break
         for node in moving:
             operands = tuple(values[name] for name in node.inputs)
             if isinstance(node.op, StatefulOp):
@@ -77,14 +92,20 @@ def simulate(graph: Graph, inputs: tuple[Array, ...], n_steps: int) -> Simulatio
             else:
                 values[node.name] = node.op.apply(*operands)
         for name in firing:
-            np.add(counts[name], values[name], out=counts[name], casting="unsafe")
+            where = active.reshape(-1, *(1,) * (values[name].ndim - 1))
+            np.add(counts[name], values[name], out=counts[name], casting="unsafe", where=where)
         for name, pairs in connections.items():
-            operations[name][step] = sum(_operations(values[x], fan_out) for x, fan_out in pairs)
+            operations[name][step] = sum(
+                _operations(values[x][active], fan_out) for x, fan_out in pairs
+            )
         for total, output, name in zip(totals, outputs, graph.outputs, strict=True):
             total += values[name]
             output[step] = total / (step + 1)
+            output[step, ~active] = output[step - 1, ~active]
+        if exit_rule is not None and (step + 1) % exit_rule.every == 0:
+            steps[active & exit_rule.is_certain(totals[0])] = step + 1
     n_spikes = {name: int(count.sum()) for name, count in counts.items()}
-    return Simulation(outputs, n_spikes, operations, counts)
+    return Simulation(outputs, n_spikes, operations, counts, steps)
 
 
 def _compute_constants(graph: Graph, fed: Mapping[str, Array]) -> dict[str, Array]:
