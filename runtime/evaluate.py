@@ -21,13 +21,12 @@ from .energy import Constants
 from .energy import to_json as energy_json
 from .engines import DEFAULT_ENGINE, ENGINES
 from .metrics import stable_after, wilson_interval
+from .ranges import warn_of_ranges
 from .results import encode, hash_samples
 from .simulation import Simulation, check_threads, neurons
 from .workload import Workload, WorkloadRecorder
 
 Labels = npt.NDArray[np.int64]
-RANGE_TOLERANCE = 0.5
-"""Inputs may lie outside the calibration range by this share of it before a warning is given."""
 
 
 @dataclass(frozen=True)
@@ -265,7 +264,7 @@ def evaluate(
         },
         workload=recorder.result(spikes, n_steps),
         seconds=seconds,
-        warnings=(*runner.notices, *_find_warnings(graph, inputs)),
+        warnings=(*runner.notices, *warn_of_ranges(graph, inputs)),
         labels=labels,
         ann_decisions=None if ann is None else ann_decisions,
         samples=hash_samples(inputs, labels),
@@ -376,36 +375,3 @@ def _shares(hits: npt.NDArray[np.bool_]) -> tuple[float, ...]:
 
 def _count_bad(array: Array) -> int:
     return int((~np.isfinite(array.reshape(len(array), -1)).all(axis=1)).sum())
-
-
-def _calibration_ranges(graph: Graph) -> list[tuple[float, float]]:
-    """Return the range of every input in calibration; [] where the metadata do not say it."""
-    calibration = graph.metadata.get("calibration")
-    if not isinstance(calibration, dict):
-        return []
-    lows, highs = calibration.get("low"), calibration.get("high")
-    if not (isinstance(lows, list) and isinstance(highs, list)):
-        return []
-    pairs = list(zip(lows, highs, strict=False))
-    is_plain = all(type(value) in {int, float} for pair in pairs for value in pair)
-    return pairs if is_plain else []
-
-
-def _find_warnings(graph: Graph, inputs: tuple[Array, ...]) -> list[str]:
-    warnings = []
-    ranges = _calibration_ranges(graph)
-    for name, array, (low, high) in zip(graph.inputs, inputs, ranges, strict=False):
-        slack = RANGE_TOLERANCE * (high - low)
-        found_low, found_high = float(array.min()), float(array.max())
-        if found_low < low - slack or found_high > high + slack:
-            warnings.append(
-                f"input {name}: data lie in {found_low:g}..{found_high:g}, far outside the "
-                f"calibration range {low:g}..{high:g}; was the network trained on scaled inputs? "
-                "see --input-scale"
-            )
-        elif found_high - found_low < 0.01 * (high - low):
-            warnings.append(
-                f"input {name}: data lie in {found_low:g}..{found_high:g}, a hundredth of the "
-                f"calibration range {low:g}..{high:g}; are they scaled as in calibration?"
-            )
-    return warnings
