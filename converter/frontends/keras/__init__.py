@@ -1,11 +1,11 @@
-"""The Keras front-end: LAYERS, and from a file or a model in memory to a graph.
+"""The Keras front-end: from a file or a model in memory to a graph.
 
     file ── files, hdf5: bounded reading ──┐
     model in memory ── its configuration ──┤
                                            ├─ config, calls: layers, reasons to refuse
-                                           └─ translation: LAYERS turn calls into nodes
+                                           └─ table, translation: calls become nodes
 
-A model file never runs code: Keras builds nothing before every layer was found in LAYERS, and
+A model file never runs code: Keras builds nothing before every layer was found in the table, and
 Keras is imported only to run a network or for a model that is in memory already.
 """
 
@@ -22,118 +22,20 @@ from typing import TYPE_CHECKING, Any
 from ...errors import ConversionError, FormatError, UnsupportedOpError
 from ...ir import Graph
 from .. import Source
-from .activations import (
-    emit_activation,
-    emit_identity,
-    emit_relu,
-    emit_softmax,
-    refuse_relu,
-    refuse_softmax,
-)
-from .config import Model, parse_model
+from .config import parse_model
 from .draft import Draft
 from .files import open_model_file, parse_json
-from .layers import (
-    emit_add,
-    emit_batch_norm,
-    emit_concatenate,
-    emit_dense,
-    emit_flatten,
-    emit_normalization,
-    emit_permute,
-    emit_rescaling,
-    emit_reshape,
-)
+from .model import Model
+from .rules import find_doubts, refuse
 from .run import load_file, make_inner, make_run, quieten
-from .settings import LayerRule, refuse
-from .spatial import (
-    emit_average_pool,
-    emit_conv,
-    emit_depthwise_conv,
-    emit_global_average_pool,
-    emit_max_pool,
-    emit_separable_conv,
-    emit_zero_padding,
-)
+from .table import FUNCTIONS, LAYERS, RULES
 from .translation import Translation
 from .weights import LiveWeights, Weights, own_variables
 
 if TYPE_CHECKING:
     import keras
 
-_WINDOW = frozenset({"padding", "strides", "data_format"})
-_CONV = _WINDOW | {"kernel_size", "dilation_rate", "use_bias", "activation"}
-_NOISE = frozenset({"rate", "stddev", "seed", "noise_shape", "l1", "l2", "data_format"})
-_BATCH_NORM = frozenset({
-    "axis", "epsilon", "center", "scale", "renorm", "momentum", "renorm_clipping",
-    "renorm_momentum", "synchronized", "fused", "virtual_batch_size",
-})  # fmt: skip
-
-_NO_OP = LayerRule(emit_identity, _NOISE)
-_CONVOLUTION = LayerRule(emit_conv, _CONV | {"filters", "groups"})
-_DEPTHWISE = LayerRule(emit_depthwise_conv, _CONV | {"depth_multiplier"})
-_SEPARABLE = LayerRule(emit_separable_conv, _CONV | {"depth_multiplier", "filters"})
-_MAX_POOL = LayerRule(emit_max_pool, _WINDOW | {"pool_size"})
-_AVERAGE_POOL = LayerRule(emit_average_pool, _WINDOW | {"pool_size"})
-_GLOBAL_POOL = LayerRule(emit_global_average_pool, frozenset({"data_format", "keepdims"}))
-_ZERO_PADDING = LayerRule(emit_zero_padding, frozenset({"padding", "data_format"}))
-
-
-def _refuse_groups(settings: Mapping[str, Any]) -> Iterator[str]:
-    if settings.get("groups", 1) != 1:  # Keras 2 wrote the key, always with 1
-        yield f"groups is {settings['groups']!r:.80}, expected 1"
-
-
-LAYERS: dict[str, LayerRule] = {
-    "InputLayer": LayerRule(emit_identity),
-    "Dense": LayerRule(emit_dense, frozenset({"units", "use_bias", "activation"})),
-    "Conv1D": _CONVOLUTION,
-    "Conv2D": _CONVOLUTION,
-    "Conv3D": _CONVOLUTION,
-    "DepthwiseConv1D": _DEPTHWISE,
-    "DepthwiseConv2D": LayerRule(
-        emit_depthwise_conv, _DEPTHWISE.settings | {"groups"}, reasons=_refuse_groups
-    ),
-    "SeparableConv1D": _SEPARABLE,
-    "SeparableConv2D": _SEPARABLE,
-    "BatchNormalization": LayerRule(emit_batch_norm, _BATCH_NORM),
-    "ReLU": LayerRule(
-        emit_relu, frozenset({"max_value", "negative_slope", "threshold"}), reasons=refuse_relu
-    ),
-    "Activation": LayerRule(emit_activation, frozenset({"activation"})),
-    "Softmax": LayerRule(emit_softmax, frozenset({"axis"}), reasons=refuse_softmax),
-    "MaxPooling1D": _MAX_POOL,
-    "MaxPooling2D": _MAX_POOL,
-    "MaxPooling3D": _MAX_POOL,
-    "AveragePooling1D": _AVERAGE_POOL,
-    "AveragePooling2D": _AVERAGE_POOL,
-    "AveragePooling3D": _AVERAGE_POOL,
-    "GlobalAveragePooling1D": _GLOBAL_POOL,
-    "GlobalAveragePooling2D": _GLOBAL_POOL,
-    "GlobalAveragePooling3D": _GLOBAL_POOL,
-    "ZeroPadding1D": _ZERO_PADDING,
-    "ZeroPadding2D": _ZERO_PADDING,
-    "ZeroPadding3D": _ZERO_PADDING,
-    "Flatten": LayerRule(emit_flatten, frozenset({"data_format"})),
-    "Reshape": LayerRule(emit_reshape, frozenset({"target_shape"})),
-    "Permute": LayerRule(emit_permute, frozenset({"dims"})),
-    "Add": LayerRule(emit_add, n_operands=None),
-    "Concatenate": LayerRule(emit_concatenate, frozenset({"axis"}), n_operands=None),
-    "Rescaling": LayerRule(emit_rescaling, frozenset({"scale", "offset"})),
-    "Normalization": LayerRule(
-        emit_normalization, frozenset({"axis", "mean", "variance", "invert"})
-    ),
-    "Identity": _NO_OP,
-    "Dropout": _NO_OP,
-    "SpatialDropout1D": _NO_OP,
-    "SpatialDropout2D": _NO_OP,
-    "SpatialDropout3D": _NO_OP,
-    "AlphaDropout": _NO_OP,
-    "GaussianDropout": _NO_OP,
-    "GaussianNoise": _NO_OP,
-    "ActivityRegularization": _NO_OP,
-}
-"""Keras layers by class name. Sequential and functional models are taken apart, not listed."""
+__all__ = ["FUNCTIONS", "LAYERS", "read_keras"]
 
 
 def read_keras(source: keras.Model | Path) -> Source:
@@ -210,13 +112,13 @@ def _translate(
     config: Mapping[str, Any], weights: Weights, where: str, described: Mapping[str, str]
 ) -> tuple[Graph, Model]:
     try:
-        model, reasons = parse_model(config, partial(refuse, LAYERS))
-        _raise_reasons(where, reasons)
-        emitters = {name: (rule.emit, rule.n_operands) for name, rule in LAYERS.items()}
+        model, reasons = parse_model(config, partial(refuse, RULES))
+        _raise_reasons(where, reasons, model)
+        emitters = {name: (rule.emit, rule.n_operands) for name, rule in RULES.items()}
         draft = Draft(weights, frozenset(_data_formats(model)))
         translation = Translation(draft, emitters, [])
         inputs, outputs = translation.translate(model)
-        _raise_reasons(where, tuple(translation.reasons))
+        _raise_reasons(where, tuple(translation.reasons), model)
         metadata = {"source": {"framework": "keras", **described}}
         return Graph(tuple(draft.nodes), inputs, outputs, metadata), model
     except UnsupportedOpError:
@@ -226,8 +128,9 @@ def _translate(
         raise FormatError(message, hint=error.hint) from error
 
 
-def _raise_reasons(where: str, reasons: tuple[str, ...]) -> None:
+def _raise_reasons(where: str, reasons: tuple[str, ...], model: Model) -> None:
     if reasons:
+        reasons = (*reasons, *find_doubts(RULES, model))
         raise UnsupportedOpError(
             f"{where}: {len(reasons)} reasons why it cannot be translated, expected none:",
             reasons=reasons,
@@ -239,7 +142,7 @@ def _data_formats(model: Model) -> Iterator[str]:
     for layer in model.layers.values():
         if layer.model is not None:
             yield from _data_formats(layer.model)
-        elif layer.class_name[-1] == "D":
+        elif layer.class_name.removesuffix("Transpose")[-1] == "D":
             yield layer.settings.get("data_format") or "channels_last"
 
 

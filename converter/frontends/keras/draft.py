@@ -11,16 +11,12 @@ import numpy as np
 from ...errors import FormatError
 from ...ir import Array, Node, Op, TensorType
 from ...ir.ops import Transpose
-from .config import Layer
 from .hdf5 import DAMAGED, Numbers
+from .model import Layer
 from .weights import Weights
 
 MAX_NODES = 200_000
 MAX_WEIGHT_BYTES = 2**32
-
-
-class UnsupportedLayerError(Exception):
-    """A layer has no translation for the shapes that it is called with; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +38,19 @@ class Value:
         if not self.moved:
             return axis
         return 0 if axis == len(self.shape) - 1 else axis + 1
+
+
+class UnsupportedLayerError(Exception):
+    """A layer has no translation for what it is called with; the text says why.
+
+    Attributes:
+        result: Something of the result's shape, so that the reasons behind it are found, too;
+            None where the shape is not known.
+    """
+
+    def __init__(self, message: str, result: Value | None = None) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 @dataclass
@@ -118,8 +127,16 @@ class Site:
             inner: What it is called within the layer; "" is the layer's result.
             moved: Whether the axes of the result are Keras' with the channels moved in front.
         """
+        node = self.emit(inner, op, tuple(each.node for each in operands))
+        return self.value(node, moved=moved)
+
+    def emit(self, inner: str, op: Op, operands: tuple[str, ...]) -> str:
+        """Append a node for the functions of `lowering`; see there."""
         name = f"{self.name}/{inner}" if inner else self.name
-        node = self.draft.add(name, op, tuple(each.node for each in operands), self.layer.name)
+        return self.draft.add(name, op, operands, self.layer.name)
+
+    def value(self, node: str, *, moved: bool = False) -> Value:
+        """Return a node as a value; `moved` as in Value."""
         shape = self.draft.types[node].shape
         return Value(node, (*shape[1:], *shape[:1]) if moved else shape, moved)
 

@@ -9,9 +9,7 @@ import numpy as np
 from ...errors import FormatError
 from ...ir import Array
 from ...ir.ops import (
-    Add,
     BatchNorm,
-    Concatenate,
     Conv,
     Dense,
     Flatten,
@@ -21,6 +19,7 @@ from ...ir.ops import (
 )
 from .activations import emit_activated
 from .calls import shorten
+from .constants import as_in, parse_numbers
 from .draft import Site, UnsupportedLayerError, Value
 from .hdf5 import DAMAGED, Numbers
 from .settings import (
@@ -109,9 +108,9 @@ def emit_normalization(site: Site, x: Value) -> Value:
         raise FormatError(f"{site.layer}: a variance is negative, expected none", hint=DAMAGED)
     deviation = np.maximum(np.sqrt(variance, dtype=np.float64), EPSILON)
     if get_flag(site.layer, "invert", default=False):
-        op = Scale(_as_in(x, deviation), _as_in(x, mean))
+        op = Scale(as_in(x, deviation), as_in(x, mean))
     else:
-        op = Scale(_as_in(x, 1 / deviation), _as_in(x, -mean / deviation))
+        op = Scale(as_in(x, 1 / deviation), as_in(x, -mean / deviation))
     return site.add(op, x, moved=x.moved)
 
 
@@ -140,29 +139,6 @@ def emit_permute(site: Site, x: Value) -> Value:
     return site.add(Transpose(order), site.keras_order(x))
 
 
-def emit_add(site: Site, *operands: Value) -> Value:
-    """Add."""
-    shapes = [operand.shape for operand in operands]
-    if len(set(shapes)) > 1:
-        raise UnsupportedLayerError(f"adds shapes {shapes}, expected one shape")
-    operands = _unify(site, operands)
-    return site.add(Add(), *operands, moved=operands[0].moved)
-
-
-def emit_concatenate(site: Site, *operands: Value) -> Value:
-    """Concatenate."""
-    axis = get_axis(site.layer, operands[0].shape)
-    operands = _unify(site, operands)
-    op = Concatenate(operands[0].axis(axis))
-    return site.add(op, *operands, moved=operands[0].moved)
-
-
-def _unify(site: Site, operands: tuple[Value, ...]) -> tuple[Value, ...]:
-    if any(operand.moved for operand in operands):
-        return tuple(site.channels_first(operand) for operand in operands)
-    return operands
-
-
 def _prefer_channels_first(site: Site, x: Value) -> Value:
     """Scaling in front of a convolution is best done behind the transpose that this one needs."""
     if "channels_last" in site.draft.data_formats:
@@ -180,7 +156,7 @@ def _get_array(site: Site, key: str, x: Value, default: float | None = None) -> 
             f"{key} is an array in a channels_first model, expected a number: which axis is "
             "meant depends on a setting outside of the file"
         )
-    return _as_in(x, values.reshape((1,) * (len(x.shape) - values.ndim) + values.shape))
+    return as_in(x, values.reshape((1,) * (len(x.shape) - values.ndim) + values.shape))
 
 
 def _spread(site: Site, key: str, kept: list[int], shape: tuple[int, ...]) -> Numbers:
@@ -198,25 +174,12 @@ def _spread(site: Site, key: str, kept: list[int], shape: tuple[int, ...]) -> Nu
 
 def _parse_array(site: Site, key: str, default: float | None = None) -> Numbers:
     value = site.layer.settings.get(key, default)
-    if isinstance(value, dict) and value.get("class_name") == "__numpy__":
-        inner = value.get("config")
-        value = inner.get("value") if isinstance(inner, dict) else None
-    try:
-        values = np.array(value, np.float64)
-    except (ValueError, TypeError, OverflowError):
-        values = np.array(np.nan)
-    if not np.isfinite(values).all() or isinstance(value, str):
+    values = parse_numbers(value)
+    if values is None:
         raise FormatError(
             f"{site.layer}: {key} is {shorten(value)}, expected numbers", hint=DAMAGED
         )
     return values
-
-
-def _as_in(x: Value, values: Numbers) -> Array:
-    """Return an array with Keras' axes of a sample with those of `x`'s node."""
-    moved = np.moveaxis(values, -1, 0) if x.moved and values.ndim > 1 else values
-    with np.errstate(over="ignore"):  # infinity is refused where it becomes a parameter
-        return moved.astype(np.float32)
 
 
 def _wrong_shape(site: Site, key: str, values: Numbers, shape: tuple[int, ...]) -> FormatError:

@@ -19,9 +19,9 @@ import numpy as np
 from ...errors import ConversionError, FormatError
 from ...ir import Array, Graph
 from ...ir.interpret import check_inputs
-from .config import MODEL_CLASSES, Model
+from .clean import clean, has_functions, name_modules
 from .files import ARCHIVE_SUFFIX, hash_file
-from .settings import TRAINING_ONLY
+from .model import Model
 
 if TYPE_CHECKING:
     import keras
@@ -169,14 +169,29 @@ def load_file(path: Path, config: Mapping[str, Any], sha256: str) -> keras.Model
     quieten()
     import keras
 
-    cleaned = json.dumps(_clean(config))
+    cleaned = clean(config)
     is_archive = path.suffix.lower() == ARCHIVE_SUFFIX
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         copy = Path(folder) / f"model{ARCHIVE_SUFFIX if is_archive else '.h5'}"
-        (_copy_archive if is_archive else _copy_legacy)(path, copy, cleaned)
         # Keras warns of habits that change no result, such as inputs named unlike their keys.
         warnings.simplefilter("ignore")
-        return keras.models.load_model(copy, compile=False, safe_mode=True)
+        if not is_archive and has_functions(config):
+            # Keras takes functions in an .h5 file for layers, so the model is built beside it.
+            model = keras.saving.deserialize_keras_object(name_modules(cleaned), safe_mode=True)
+            shutil.copyfile(path, copy)
+            model.load_weights(copy)
+            return model
+        (_copy_archive if is_archive else _copy_legacy)(path, copy, json.dumps(cleaned))
+        return keras.models.load_model(
+            copy, custom_objects=_applications(), compile=False, safe_mode=True
+        )
+
+
+def _applications() -> dict[str, type]:
+    """Return the layers of keras.applications that .h5 files name without their module."""
+    from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
+
+    return {"CustomScaleLayer": CustomScaleLayer}
 
 
 def _copy_archive(path: Path, copy: Path, config: str) -> None:
@@ -198,42 +213,6 @@ def _copy_legacy(path: Path, copy: Path, config: str) -> None:
 def quieten() -> None:
     """Keep TensorFlow from reporting its start; a level that the user set stays."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-
-def _clean(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a serialized layer or model with nothing left that Keras would build but layers.
-
-    Initializers and the like may be classes of anyone; at inference they do nothing.
-    """
-    is_model = entry["class_name"] in MODEL_CLASSES
-    settings = {
-        key: value
-        for key, value in entry["config"].items()
-        if is_model or not (key.endswith(TRAINING_ONLY) or _is_object(value))
-    }
-    if is_model:
-        settings["layers"] = [_clean(layer) for layer in settings["layers"]]
-        first = settings["layers"][0]["config"]
-        if entry["class_name"] == "Sequential" and "batch_input_shape" in first:
-            # Keras 2 wrote the input's shape into the first layer, where Keras 3 misreads it.
-            shape = first.pop("batch_input_shape")
-            placeholder = {"name": "input", "dtype": "float32", "batch_shape": shape}
-            settings["layers"].insert(0, {"class_name": "InputLayer", "config": placeholder})
-        settings.pop("dtype", None)
-    elif "dtype" in settings or "dtype" in entry["config"]:
-        settings["dtype"] = "float32"
-    if entry["class_name"] == "DepthwiseConv2D":
-        settings.pop("groups", None)  # written by Keras 2, unknown to Keras 3; it is 1
-    kept = ("module", "class_name", "name", "inbound_nodes", "shared_object_id")
-    cleaned = {key: entry[key] for key in kept if key in entry}
-    shape = entry.get("build_config")
-    if isinstance(shape, dict) and isinstance(shape.get("input_shape"), list):
-        cleaned["build_config"] = {"input_shape": shape["input_shape"]}
-    return {**cleaned, "registered_name": None, "config": settings}
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict) and value.get("class_name") != "__numpy__"
 
 
 def _run_batch(model: keras.Model, parsed: Model, arrays: tuple[Array, ...]) -> tuple[Array, ...]:

@@ -12,7 +12,8 @@ import numpy as np
 from ...errors import FormatError
 from ...ir import Array, Op
 from ...ir.ops import AveragePool, Conv, GlobalAveragePool, MaxPool, Pad, Pairs, Reshape
-from .activations import emit_activated
+from .activations import activate, linear_name
+from .calls import shorten
 from .draft import Site, UnsupportedLayerError, Value
 from .hdf5 import DAMAGED
 from .settings import get_flag, get_integer, get_sizes, get_text
@@ -20,9 +21,9 @@ from .settings import get_flag, get_integer, get_sizes, get_text
 
 def emit_conv(site: Site, x: Value) -> Value:
     """Conv1D, Conv2D, Conv3D."""
-    n_axes = _count_axes(site)
-    x = _to_channels_first(site, x, n_axes)
-    n_in, sizes = _split(x)
+    n_axes = count_axes(site)
+    x = to_channels_first(site, x, n_axes)
+    n_in, sizes = split(x)
     kernel = get_sizes(site.layer, "kernel_size", n_axes)
     strides = get_sizes(site.layer, "strides", n_axes, 1)
     dilation = get_sizes(site.layer, "dilation_rate", n_axes, 1)
@@ -50,10 +51,10 @@ def emit_conv(site: Site, x: Value) -> Value:
 
 def emit_depthwise_conv(site: Site, x: Value) -> Value:
     """DepthwiseConv1D, DepthwiseConv2D."""
-    x = _to_channels_first(site, x, _count_axes(site))
-    n_in, _ = _split(x)
+    x = to_channels_first(site, x, count_axes(site))
+    n_in, _ = split(x)
     multiplier = get_integer(site.layer, "depth_multiplier", 1)
-    kernel = get_sizes(site.layer, "kernel_size", _count_axes(site))
+    kernel = get_sizes(site.layer, "kernel_size", count_axes(site))
     has_bias = get_flag(site.layer, "use_bias", default=True)
     shapes = {"kernel": (*kernel, n_in, multiplier), "bias": (n_in * multiplier,)}
     weights = site.weights(shapes if has_bias else {"kernel": shapes["kernel"]})
@@ -63,9 +64,9 @@ def emit_depthwise_conv(site: Site, x: Value) -> Value:
 
 def emit_separable_conv(site: Site, x: Value) -> Value:
     """SeparableConv1D, SeparableConv2D: depthwise, then 1x1."""
-    n_axes = _count_axes(site)
-    x = _to_channels_first(site, x, n_axes)
-    n_in, _ = _split(x)
+    n_axes = count_axes(site)
+    x = to_channels_first(site, x, n_axes)
+    n_in, _ = split(x)
     multiplier = get_integer(site.layer, "depth_multiplier", 1)
     n_out = get_integer(site.layer, "filters")
     kernel = get_sizes(site.layer, "kernel_size", n_axes)
@@ -104,30 +105,31 @@ def emit_average_pool(site: Site, x: Value) -> Value:
 
 def emit_global_average_pool(site: Site, x: Value) -> Value:
     """GlobalAveragePooling1D, GlobalAveragePooling2D, GlobalAveragePooling3D."""
-    n_axes = _count_axes(site)
-    x = _to_channels_first(site, x, n_axes)
+    n_axes = count_axes(site)
+    x = to_channels_first(site, x, n_axes)
     if not get_flag(site.layer, "keepdims", default=False):
         return site.add(GlobalAveragePool(), x)
-    n_channels, _ = _split(x)
+    n_channels, _ = split(x)
     pooled = site.add(GlobalAveragePool(), x, inner="pooled")
     return site.add(Reshape((n_channels, *(1,) * n_axes)), pooled, moved=x.moved)
 
 
 def emit_zero_padding(site: Site, x: Value) -> Value:
     """ZeroPadding1D, ZeroPadding2D, ZeroPadding3D."""
-    n_axes = _count_axes(site)
-    padding = _explicit_padding(site, n_axes)
-    x = _to_channels_first(site, x, n_axes)
+    n_axes = count_axes(site)
+    padding = get_pairs(site, "padding", n_axes)
+    x = to_channels_first(site, x, n_axes)
     op: Op = Pad(((0, 0), *padding))
     return site.add(op, x, moved=x.moved)
 
 
-def _count_axes(site: Site) -> int:
-    """Keras' class names end in 1D, 2D or 3D."""
-    return int(site.layer.class_name[-2])
+def count_axes(site: Site) -> int:
+    """Return the number of spatial axes: Keras' class names have 1D, 2D or 3D in them."""
+    return next(n for n in (1, 2, 3) if f"{n}D" in site.layer.class_name)
 
 
-def _to_channels_first(site: Site, x: Value, n_axes: int) -> Value:
+def to_channels_first(site: Site, x: Value, n_axes: int) -> Value:
+    """Return a value with the channels in front, wherever the layer's data_format says they are."""
     if len(x.shape) != n_axes + 1:
         raise FormatError(
             f"{site.layer}: takes samples of shape {x.shape}, expected {n_axes + 1} axes",
@@ -137,28 +139,39 @@ def _to_channels_first(site: Site, x: Value, n_axes: int) -> Value:
     return site.keras_order(x) if is_first else site.channels_first(x)
 
 
-def _split(x: Value) -> tuple[int, tuple[int, ...]]:
+def split(x: Value) -> tuple[int, tuple[int, ...]]:
     """Return the number of channels and the spatial sizes."""
     return (x.shape[-1], x.shape[:-1]) if x.moved else (x.shape[0], x.shape[1:])
 
 
-def _emit_conv(site: Site, op: Conv, x: Value) -> Value:
-    """Emit a convolution and the layer's activation."""
-    sizes = op.infer(site.draft.types[x.node]).shape
-    if not x.moved and 1 < sizes[0] == sizes[-1] and op.bias.any():
+def check_bias(result: Value, bias: Array | None) -> None:
+    """Refuse a bias that Keras adds along one of two axes.
+
+    Raises:
+        UnsupportedLayerError: It is ambiguous.
+    """
+    shape = result.shape
+    if not result.moved and 1 < shape[0] == shape[-1] and bias is not None and bias.any():
         # keras.ops.add takes such a bias for a channels-last one (seen in Keras 3.15, TensorFlow
         # 2.21), but not in every way of running a model: which result was trained is not known.
         raise UnsupportedLayerError(
-            f"is channels_first with {sizes[0]} channels and as many entries of the last axis, "
-            "expected different numbers: Keras then adds the bias along either axis"
+            f"is channels_first with {shape[0]} channels and as many entries of the last axis, "
+            "expected different numbers: Keras then adds the bias along either axis",
+            result=result,
         )
-    return emit_activated(site, op, x)
+
+
+def _emit_conv(site: Site, op: Conv, x: Value) -> Value:
+    """Emit a convolution and the layer's activation."""
+    result = site.add(op, x, inner=linear_name(site), moved=x.moved)
+    check_bias(result, op.bias)
+    return activate(site, result)
 
 
 def _depthwise(site: Site, x: Value, kernel: Array, bias: Array) -> Conv:
     """Kernel [K..., C_in, M]; output channel c M + m has entry [..., c, m]."""
     n_axes = kernel.ndim - 2
-    n_in, sizes = _split(x)
+    n_in, sizes = split(x)
     strides = get_sizes(site.layer, "strides", n_axes, 1)
     dilation = get_sizes(site.layer, "dilation_rate", n_axes, 1)
     weight = np.transpose(kernel, (n_axes, n_axes + 1, *range(n_axes)))
@@ -168,12 +181,12 @@ def _depthwise(site: Site, x: Value, kernel: Array, bias: Array) -> Conv:
 
 
 def _pooling(site: Site, x: Value) -> tuple[Value, tuple[int, ...], tuple[int, ...], Pairs]:
-    n_axes = _count_axes(site)
-    x = _to_channels_first(site, x, n_axes)
+    n_axes = count_axes(site)
+    x = to_channels_first(site, x, n_axes)
     kernel = get_sizes(site.layer, "pool_size", n_axes)
     has_strides = site.layer.settings.get("strides") is not None
     strides = get_sizes(site.layer, "strides", n_axes) if has_strides else kernel
-    return x, kernel, strides, _padding(site, _split(x)[1], kernel, strides, (1,) * n_axes)
+    return x, kernel, strides, _padding(site, split(x)[1], kernel, strides, (1,) * n_axes)
 
 
 def _padding(
@@ -197,9 +210,9 @@ def _padding(
     return tuple(pairs)
 
 
-def _explicit_padding(site: Site, n_axes: int) -> Pairs:
+def get_pairs(site: Site, key: str, n_axes: int) -> Pairs:
     """One number, one per axis, or a pair per axis; for a single axis also one pair."""
-    value = site.layer.settings.get("padding", 1)
+    value = site.layer.settings.get(key, 1)
     entries = value if isinstance(value, list) else [value] * n_axes
     if n_axes == 1 and len(entries) == 2:
         entries = [entries]
@@ -208,7 +221,8 @@ def _explicit_padding(site: Site, n_axes: int) -> Pairs:
     is_valid = all(type(number) is int and 0 <= number < 2**31 for number in numbers)
     if len(pairs) != n_axes or not all(len(pair) == 2 for pair in pairs) or not is_valid:
         raise FormatError(
-            f"{site.layer}: padding is {value}, expected {n_axes} pairs of sizes", hint=DAMAGED
+            f"{site.layer}: {key} is {shorten(value)}, expected {n_axes} pairs of sizes",
+            hint=DAMAGED,
         )
     return tuple((before, after) for before, after in pairs)
 

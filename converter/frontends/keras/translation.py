@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...errors import FormatError, GraphError
 from ...ir.ops import Input
-from .config import Layer, Model, input_shape
+from .calls import Constant, Ref
 from .draft import Draft, Site, UnsupportedLayerError, Value
 from .hdf5 import DAMAGED
+from .model import Layer, Model, input_shape
 
 MAX_CALLS = 200_000
 """Of layers; nested models that call nested models twice grow exponentially."""
 
-Emit = Callable[..., Value]
-"""(site, *operands) -> the result of one call of a layer."""
+Emit = Callable[..., Value | tuple[Value, ...]]
+"""(site, *operands) -> the result or results of one call of a layer."""
 
 
 @dataclass
@@ -76,8 +77,9 @@ class Translation:
                 raise FormatError(
                     f"{layer}: is no input of its model, expected all to be", hint=DAMAGED
                 )
-            refs = layer.calls[key[1]]
-            missing = [(ref.layer, ref.call) for ref in refs if (ref.layer, ref.call) not in done]
+            call = layer.calls[key[1]]
+            needed = [(each.layer, each.call) for each in call if isinstance(each, Ref)]
+            missing = [each for each in needed if each not in done]
             if missing:
                 if key in begun:
                     raise FormatError(f"{layer}: takes its own result", hint=DAMAGED)
@@ -85,36 +87,49 @@ class Translation:
                 pending.extend(reversed(missing))
                 continue
             pending.pop()
-            values = [done[ref.layer, ref.call][ref.output] for ref in refs]
+            values = [_find(each, done) if isinstance(each, Ref) else each for each in call]
             name = prefix + layer.name + (f"/{key[1] + 1}" if key[1] else "")
             done[key] = self._translate_call(layer, values, name)
-        return [done[ref.layer, ref.call][ref.output] for ref in model.outputs]
+        return [_find(ref, done) for ref in model.outputs]
 
     def _translate_call(
-        self, layer: Layer, values: list[Value | None], name: str
+        self, layer: Layer, values: Sequence[Value | Constant | None], name: str
     ) -> list[Value | None]:
         self.n_calls += 1
         if self.n_calls > MAX_CALLS:
             raise FormatError(f"{layer}: is called after {MAX_CALLS} calls, expected fewer")
-        operands = [value for value in values if value is not None]
-        if len(operands) < len(values):
+        if None in values:
             return [None] * (1 if layer.model is None else len(layer.model.outputs))
+        tensors = [value for value in values if isinstance(value, Value)]
         if layer.model is not None:
-            _check_operands(layer, layer.model, operands)
-            return self._translate_model(layer.model, operands, f"{name}/")
+            _check_operands(layer, layer.model, tensors)
+            return self._translate_model(layer.model, tensors, f"{name}/")
         emit, n_operands = self.emitters[layer.class_name]
-        if not operands or n_operands not in {None, len(operands)}:
+        if not tensors or n_operands not in {None, len(values)}:
             raise FormatError(
-                f"{layer}: is called with {len(operands)} tensors, expected {n_operands or '>= 1'}",
+                f"{layer}: is called with {len(values)} tensors, expected {n_operands or '>= 1'}",
                 hint=DAMAGED,
             )
         try:
-            return [emit(Site(self.draft, layer, name), *operands)]
+            results = emit(Site(self.draft, layer, name), *values)
         except UnsupportedLayerError as error:
             self.reasons.append(f"{layer}: {error}")
-            return [None]
+            return [error.result]
         except GraphError as error:
             raise FormatError(f"{layer}: {error}", hint=error.hint or DAMAGED) from error
+        return [results] if isinstance(results, Value) else [*results]
+
+
+def _find(ref: Ref, done: Mapping[tuple[str, int], list[Value | None]]) -> Value | None:
+    results = done[ref.layer, ref.call]
+    if None in results:
+        return None if len(results) <= ref.output else results[ref.output]
+    if ref.output >= len(results):
+        raise FormatError(
+            f"{ref.layer}: result {ref.output} is taken, expected one of {len(results)}",
+            hint=DAMAGED,
+        )
+    return results[ref.output]
 
 
 def _check_operands(layer: Layer, model: Model, operands: list[Value]) -> None:

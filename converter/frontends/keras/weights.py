@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ...errors import FormatError
-from .config import Layer
 from .hdf5 import (
     DAMAGED,
     Numbers,
@@ -18,6 +17,7 @@ from .hdf5 import (
     has,
     read_names,
 )
+from .model import Layer
 
 if TYPE_CHECKING:
     import h5py

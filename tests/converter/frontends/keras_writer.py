@@ -29,6 +29,19 @@ def layer(class_name: str, name: str, calls: Sequence[Any] = (), **settings: Any
     }
 
 
+def function(
+    class_name: str, name: str, *args: Any, module: str = "numpy", **settings: Any
+) -> Config:
+    """A function of keras.ops, called once; text among `args` names tensors."""
+    entry = layer(class_name, name)
+    entry["module"] = f"keras.src.ops.{module}"
+    entry["registered_name"] = class_name
+    entry["config"] = {"name": name, **settings}
+    parsed = [tensor(each) if isinstance(each, str) else each for each in args]
+    entry["inbound_nodes"] = [{"args": parsed, "kwargs": {}}]
+    return entry
+
+
 def tensor(operand: Any) -> Any:
     if isinstance(operand, list):
         return [tensor(each) for each in operand]

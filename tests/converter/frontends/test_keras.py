@@ -17,61 +17,11 @@ from keras import layers as kl
 from spikeport.converter.errors import FormatError, GraphError
 from spikeport.converter.frontends import Source, read
 from spikeport.converter.frontends.keras import LAYERS
-from spikeport.converter.ir import Graph, run
+from spikeport.converter.frontends.keras.activations import NAMED_ACTIVATIONS
+from spikeport.converter.ir import run
 from spikeport.models.registry import MODELS
 
-Model = keras.Model
-FIRST = "channels_first"
-
-
-def randomize(model: Model, seed: int = 0) -> Model:
-    random = np.random.default_rng(seed)
-    for variable in model.weights:
-        if variable.name in {"moving_variance", "moving_stddev", "renorm_stddev"}:
-            variable.assign(random.uniform(0.5, 2.0, variable.shape))
-        elif variable.name != "count":
-            scale = 1 / np.sqrt(max(1, np.prod(variable.shape[:-1])))
-            shift = 0.5 if variable.name in {"bias", "beta"} else 0.0  # else all ReLUs may be 0
-            variable.assign(random.normal(shift, scale, variable.shape))
-    return model
-
-
-def samples(graph: Graph, n: int = 3) -> tuple[np.ndarray, ...]:
-    random = np.random.default_rng(1)
-    shapes = [graph.types[name].shape for name in graph.inputs]
-    return tuple(random.normal(size=(n, *shape)).astype(np.float32) for shape in shapes)
-
-
-def assert_equal(found: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...]) -> None:
-    assert len(found) == len(expected)
-    for a, b in zip(found, expected, strict=True):
-        assert a.shape == b.shape
-        assert np.abs(b).max() > 0
-        assert np.abs(a - b).max() < 1e-4 * np.abs(b).max()
-
-
-def check(model: Model, folder: Path, suffixes: tuple[str, ...] = (".keras", ".h5")) -> Graph:
-    """Compare the model in memory and its files with Keras; return the graph."""
-    source = read(model)
-    x = samples(source.graph)
-    expected = source.run(x)
-    assert_equal(run(source.graph, x), expected)
-    for suffix in suffixes:
-        path = folder / f"model{suffix}"
-        model.save(path)
-        graph = read(path).graph
-        assert [*graph.by_name] == [*source.graph.by_name]
-        assert_equal(run(graph, x), run(source.graph, x))
-    return source.graph
-
-
-def sequential(shape: tuple[int, ...], *layers: kl.Layer) -> Model:
-    return randomize(keras.Sequential([kl.Input(shape, name="x"), *layers], name="net"))
-
-
-def ops_of(graph: Graph) -> list[str]:
-    return [type(node.op).__name__ for node in graph.nodes]
-
+from .keras_models import FIRST, Model, assert_equal, check, ops_of, randomize, samples, sequential
 
 Case = tuple[tuple[int, ...], Callable[[], list[kl.Layer]]]
 CASES: dict[str, Case] = {
@@ -109,6 +59,25 @@ CASES: dict[str, Case] = {
         (9, 8, 3),
         lambda: [kl.SeparableConv2D(4, (3, 2), dilation_rate=2, use_bias=False)],
     ),
+    "conv1d-transpose": ((6, 3), lambda: [kl.Conv1DTranspose(4, 5, 3, activation="relu")]),
+    "conv1d-transpose-same": ((6, 3), lambda: [kl.Conv1DTranspose(4, 4, 3, "same")]),
+    "conv2d-transpose": ((5, 4, 3), lambda: [kl.Conv2DTranspose(2, (3, 2), use_bias=False)]),
+    "conv2d-transpose-same": ((5, 4, 3), lambda: [kl.Conv2DTranspose(2, 3, 2, "same")]),
+    "conv2d-transpose-same-1": ((5, 4, 3), lambda: [kl.Conv2DTranspose(2, (4, 3), padding="same")]),
+    "conv2d-transpose-gaps": ((5, 4, 3), lambda: [kl.Conv2DTranspose(2, (2, 1), 3, "same")]),
+    "conv2d-transpose-gaps-valid": ((5, 4, 3), lambda: [kl.Conv2DTranspose(2, (1, 2), (2, 4))]),
+    "conv2d-transpose-extra": (
+        (5, 4, 3),
+        lambda: [kl.Conv2DTranspose(2, 3, (3, 2), output_padding=(2, 1))],
+    ),
+    "conv2d-transpose-extra-same": (
+        (5, 4, 3),
+        lambda: [kl.Conv2DTranspose(2, 5, 2, "same", output_padding=0)],
+    ),
+    "conv3d-transpose": (
+        (3, 4, 2, 2),
+        lambda: [kl.Conv3DTranspose(3, 3, (2, 1, 2), "same", activation="softmax")],
+    ),
     "batch-norm": ((5, 4, 3), lambda: [kl.Conv2D(3, 2), kl.BatchNormalization(epsilon=0.01)]),
     "batch-norm-rank-1": ((5,), lambda: [kl.BatchNormalization(center=False)]),
     "batch-norm-first": ((5, 4, 3), lambda: [kl.BatchNormalization(scale=False)]),
@@ -116,6 +85,28 @@ CASES: dict[str, Case] = {
     "batch-norm-axis-1": ((5, 4, 3), lambda: [kl.Conv2D(3, 2), kl.BatchNormalization(axis=1)]),
     "batch-norm-renorm": ((5, 4, 3), lambda: [kl.BatchNormalization(renorm=True)]),
     "relu-cap": ((5, 4, 3), lambda: [kl.Conv2D(3, 2), kl.ReLU(max_value=0.25)]),
+    "relu-slope": ((5, 4, 3), lambda: [kl.Conv2D(3, 2), kl.ReLU(negative_slope=0.1)]),
+    "relu-slope-cap": ((5, 4, 3), lambda: [kl.Conv2D(3, 2), kl.ReLU(0.5, 0.25)]),
+    "relu-threshold": ((5, 4, 3), lambda: [kl.Conv2D(3, 2), kl.ReLU(threshold=0.5)]),
+    "relu-threshold-slope": ((5,), lambda: [kl.ReLU(negative_slope=0.2, threshold=0.5)]),
+    "relu-threshold-cap": ((5, 4), lambda: [kl.ReLU(0.9, 0.1, 0.5), kl.Dense(2)]),
+    "leaky-relu": ((5, 4, 3), lambda: [kl.Conv2D(3, 2), kl.LeakyReLU(0.1), kl.Flatten()]),
+    "prelu": ((5, 4, 3), lambda: [kl.Conv2D(2, 2), kl.PReLU(), kl.Flatten()]),
+    "prelu-shared": ((5, 4, 3), lambda: [kl.Conv2D(2, 2), kl.PReLU(shared_axes=[1, 2])]),
+    "prelu-shared-rows": ((5, 4, 3), lambda: [kl.PReLU(shared_axes=[1]), kl.Conv2D(2, 2)]),
+    "prelu-vector": ((5,), lambda: [kl.Dense(4), kl.PReLU()]),
+    "elu": ((5,), lambda: [kl.ELU(0.5), kl.Dense(3)]),
+    "activation-objects": (
+        (5,),
+        lambda: [
+            kl.Dense(4, activation=kl.LeakyReLU(0.1)), kl.Dense(4, activation=kl.ReLU(1.5)),
+            kl.Dense(4, activation=kl.ELU()), kl.Dense(4, activation=kl.Softmax()),
+        ],
+    ),
+    "activation-names": (
+        (4, 3, 5),
+        lambda: [kl.Dense(5, activation=name) for name in NAMED_ACTIVATIONS],
+    ),
     "activation-relu": ((5, 4, 3), lambda: [kl.Activation("relu")]),
     "activation-relu6": ((5,), lambda: [kl.Rescaling(9.0), kl.Activation("relu6")]),
     "activation-linear": ((5,), lambda: [kl.Activation("linear")]),
@@ -139,6 +130,9 @@ CASES: dict[str, Case] = {
         lambda: [kl.GlobalAveragePooling2D(keepdims=True), kl.Conv2D(4, 1), kl.Flatten()],
     ),
     "global3d": ((4, 5, 6, 2), lambda: [kl.GlobalAveragePooling3D()]),
+    "global-max1d": ((7, 3), lambda: [kl.Conv1D(4, 2), kl.GlobalMaxPooling1D(), kl.Dense(4)]),
+    "global-max2d-keepdims": ((7, 6, 3), lambda: [kl.GlobalMaxPooling2D(keepdims=True)]),
+    "global-max3d": ((4, 5, 6, 2), lambda: [kl.GlobalMaxPooling3D()]),
     "flatten-vector": ((5,), lambda: [kl.Flatten()]),
     "flatten-channels-first": (
         (5, 4, 3),
@@ -151,6 +145,13 @@ CASES: dict[str, Case] = {
     "zero-padding2d": ((5, 4, 3), lambda: [kl.ZeroPadding2D(((1, 0), (2, 3))), kl.Conv2D(3, 2)]),
     "zero-padding2d-symmetric": ((5, 4, 3), lambda: [kl.Conv2D(3, 2), kl.ZeroPadding2D((2, 1))]),
     "zero-padding3d": ((3, 4, 5, 2), lambda: [kl.ZeroPadding3D(1)]),
+    "cropping1d": ((7, 3), lambda: [kl.Cropping1D((2, 1)), kl.Conv1D(3, 2)]),
+    "cropping2d": ((6, 7, 3), lambda: [kl.Conv2D(3, 2), kl.Cropping2D(((1, 0), (2, 1)))]),
+    "cropping3d": ((5, 4, 5, 2), lambda: [kl.Cropping3D((1, 0, 2))]),
+    "up-sampling1d": ((4, 3), lambda: [kl.UpSampling1D(3), kl.Conv1D(3, 2)]),
+    "up-sampling2d": ((4, 3, 3), lambda: [kl.Conv2D(3, 2), kl.UpSampling2D((2, 3))]),
+    "up-sampling3d": ((2, 3, 2, 2), lambda: [kl.UpSampling3D((1, 2, 3))]),
+    "repeat-vector": ((4,), lambda: [kl.Dense(3), kl.RepeatVector(5), kl.Conv1D(2, 3)]),
     "rescaling": ((5, 4, 3), lambda: [kl.Rescaling(1 / 255, offset=-0.5), kl.Conv2D(3, 2)]),
     "rescaling-arrays": (
         (5, 4, 3),
@@ -195,6 +196,33 @@ CASES: dict[str, Case] = {
             kl.GlobalAveragePooling2D(data_format=FIRST, keepdims=True),
         ],
     ),
+    "channels-first-decoder": (
+        (3, 8, 6),
+        lambda: [
+            kl.Cropping2D(1, data_format=FIRST), kl.UpSampling2D(2, data_format=FIRST),
+            kl.Conv2DTranspose(4, 3, 2, "same", data_format=FIRST, activation="leaky_relu"),
+            kl.PReLU(shared_axes=[2, 3]), kl.SeparableConv2D(5, 3, data_format=FIRST),
+            kl.GlobalMaxPooling2D(data_format=FIRST),
+        ],
+    ),
+    "channels-first-1d": (
+        (3, 9),
+        lambda: [
+            kl.ZeroPadding1D(1, data_format=FIRST),
+            kl.Conv1D(4, 3, data_format=FIRST, activation="relu"),
+            kl.SpatialDropout1D(0.1), kl.UpSampling1D(2),
+            kl.Conv1DTranspose(2, 2, 2, data_format=FIRST),
+            kl.GlobalAveragePooling1D(data_format=FIRST),
+        ],
+    ),
+    "channels-first-3d": (
+        (2, 4, 5, 6),
+        lambda: [
+            kl.Conv3D(3, 2, data_format=FIRST), kl.Cropping3D(1, data_format=FIRST),
+            kl.UpSampling3D(2, data_format=FIRST), kl.MaxPooling3D(2, data_format=FIRST),
+            kl.Conv3DTranspose(2, 2, data_format=FIRST), kl.GlobalMaxPooling3D(FIRST),
+        ],
+    ),
     "both-formats": ((4, 8, 6), lambda: [kl.Conv2D(5, 3, data_format=FIRST), kl.Conv2D(2, 3)]),
 }  # fmt: skip
 
@@ -207,8 +235,9 @@ def test_every_layer_equals_keras(case: str, tmp_path: Path) -> None:
 
 def test_every_class_of_the_table_is_compared() -> None:
     compared = {type(layer).__name__ for _, build in CASES.values() for layer in build()}
-    elsewhere = {"InputLayer", "Add", "Concatenate"}
-    assert compared | elsewhere == set(LAYERS)
+    elsewhere = {"InputLayer", "CustomScaleLayer"}
+    merging = {"Add", "Subtract", "Average", "Maximum", "Minimum", "Multiply", "Concatenate"}
+    assert compared | elsewhere | merging == set(LAYERS)
 
 
 def test_adapted_normalization_equals_keras(tmp_path: Path) -> None:

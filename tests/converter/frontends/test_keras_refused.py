@@ -12,10 +12,12 @@ from spikeport.converter.frontends import read
 from spikeport.converter.frontends.keras import config as keras_config
 from spikeport.converter.frontends.keras import draft as keras_draft
 from spikeport.converter.frontends.keras import translation as keras_translation
+from spikeport.converter.frontends.keras.activations import NAMED_ACTIVATIONS
 
 from .keras_writer import (
     Config,
     dense,
+    function,
     functional,
     layer,
     placeholder,
@@ -23,6 +25,8 @@ from .keras_writer import (
     write_h5,
     write_keras,
 )
+
+ACTIVATIONS = ", ".join(NAMED_ACTIVATIONS)
 
 
 def refuse(path: Path, config: Config, match: str) -> FormatError:
@@ -60,7 +64,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_all_reasons_at_once(path: Path) -> None:
-    nested = sequential((4,), layer("LSTM", "memory", units=3), dense(activation="gelu"), name="in")
+    nested = sequential((4,), layer("LSTM", "memory", units=3), dense(activation="glu"), name="in")
     assert reasons(
         path,
         sequential(
@@ -68,7 +72,7 @@ def test_all_reasons_at_once(path: Path) -> None:
             layer("Lambda", "code", function={"class_name": "__lambda__", "config": {}}),
             dense("custom") | {"registered_name": "Own>Dense"},
             dense("foreign") | {"module": "os"},
-            layer("ReLU", "leaky", negative_slope=0.1, threshold=1.0, max_value=0),
+            layer("ReLU", "leaky", negative_slope=0.1, threshold=-1.0, max_value=0),
             nested,
             dense("half", dtype={"class_name": "DTypePolicy", "config": {"name": "float16"}}),
             layer("Softmax", "soft", axis=[1, 2]),
@@ -77,12 +81,10 @@ def test_all_reasons_at_once(path: Path) -> None:
         "code (Lambda): holds Python code, which is never run, expected layers of keras.layers",
         "custom (Dense): is a custom class registered as 'Own>Dense', expected a Keras layer",
         "foreign (Dense): is a custom class of module 'os', expected a Keras layer",
-        "leaky (ReLU): negative_slope is 0.1, expected 0",
-        "leaky (ReLU): threshold is 1.0, expected 0",
         "leaky (ReLU): max_value is 0, expected a positive number or none",
+        "leaky (ReLU): threshold is -1.0, expected a number >= 0",
         "in/memory (LSTM): has no translation, expected a layer that ReLU networks are made of",
-        "in/fc (Dense): activation 'gelu' has no translation, "
-        "expected linear, relu, relu6, sigmoid, softmax",
+        f"in/fc (Dense): activation 'glu' has no translation, expected {ACTIVATIONS}",
         "half (Dense): computes in 'float16', expected float32",
         "soft (Softmax): axis is [1, 2], expected one axis",
         "x (InputLayer): the input shape [None, 4] has a free size, expected a fixed one",
@@ -93,7 +95,9 @@ def test_settings_without_translation(path: Path) -> None:
     conv = {"filters": 3, "kernel_size": 2}
     net = sequential(
         (8, 4),
-        dense("object", activation={"class_name": "ReLU", "config": {}}),
+        dense("object", activation={"class_name": "Own", "config": {}}),
+        dense("foreign", activation={"module": "os", "class_name": "ReLU", "config": {}}),
+        dense("inner", activation={"class_name": "ReLU", "config": {"threshold": -1, "own": 1}}),
         layer("Conv1D", "pad", padding="reflect", **conv),
         layer("Conv2D", "causal", padding="causal", **conv),
         layer("Conv1D", "format", data_format="channels_middle", **conv),
@@ -101,8 +105,12 @@ def test_settings_without_translation(path: Path) -> None:
         layer("DepthwiseConv2D", "groups", groups=2, kernel_size=2),
     )
     assert reasons(path, net) == (
-        "object (Dense): the activation is an object, "
-        "expected one of linear, relu, relu6, sigmoid, softmax",
+        "object (Dense): the activation is the object 'Own', "
+        "expected a name or ReLU, LeakyReLU, ELU, Softmax",
+        "foreign (Dense): the activation is the object 'ReLU', "
+        "expected a name or ReLU, LeakyReLU, ELU, Softmax",
+        "inner (Dense): its activation: the setting own=1 is not known, expected none of this name",
+        "inner (Dense): its activation: threshold is -1, expected a number >= 0",
         "pad (Conv1D): padding 'reflect' has no translation, expected same, valid, causal",
         "causal (Conv2D): padding 'causal' has no translation, expected same, valid",
         "format (Conv1D): data_format is 'channels_middle', "
@@ -123,15 +131,18 @@ def test_calls_without_translation(path: Path) -> None:
     two["inbound_nodes"][0]["args"].append(2.0)
     old = layer("Dropout", "old")
     old["inbound_nodes"] = [[["two", 0, 0, {"training": True}]]]
-    operation = layer("Relu", "op", ["old"]) | {"module": "keras.src.ops.nn"}
-    layers = [placeholder((4,)), training, masked, constant, two, old, operation]
-    assert reasons(path, functional(layers, [("op", 0, 0)])) == (
+    operation = function("Einsum", "op", "old")
+    keyword = function("Pad", "pad", "op")
+    keyword["inbound_nodes"][0]["kwargs"] = {"constant_values": 1.0}
+    layers = [placeholder((4,)), training, masked, constant, two, old, operation, keyword]
+    assert reasons(path, functional(layers, [("pad", 0, 0)])) == (
         "drop (Dropout): is called with training=True, expected a call without it",
         "soft (Softmax): is called with mask=[None, 1], expected a call without it",
         "add (Add): is called with the constant 1.0, expected a tensor",
         "two (Add): is called with 2 arguments, expected one operand",
         "old (Dropout): is called with training=True, expected a call without it",
-        "op (Relu): is a function of keras.ops, expected a layer of keras.layers",
+        "op (ops.Einsum): has no translation, expected a layer that ReLU networks are made of",
+        "pad (ops.Pad): is called with constant_values=1.0, expected a call without it",
     )
 
 
@@ -148,7 +159,10 @@ def test_functions_in_h5_files(tmp_path: Path) -> None:
     operation = layer("Softmax", "op", ["x"])
     del operation["config"]["dtype"]
     write_h5(path, functional([placeholder((4,)), operation], [("op", 0, 0)]), {})
-    with pytest.raises(UnsupportedOpError, match=r"op \(Softmax\): is a function of keras.ops"):
+    assert read(path).graph.outputs == ("op",)
+    operation["class_name"] = "Einsum"
+    write_h5(path, functional([placeholder((4,)), operation], [("op", 0, 0)]), {})
+    with pytest.raises(UnsupportedOpError, match=r"op \(ops.Einsum\): has no translation"):
         read(path)
 
 
@@ -174,17 +188,23 @@ def test_shapes_without_translation(path: Path) -> None:
     assert reason(path, sequential((1, 1, 1, 1, 4), dense())) == (
         "fc (Dense): takes samples of shape (1, 1, 1, 1, 4), expected 1 to 4 axes"
     )
-    x, y = placeholder((4,)), placeholder((1,), "y")
-    added = functional(
-        [x, y, layer("Add", "add", [["x", "y"]]), layer("ReLU", "relu", ["add"])],
-        [("relu", 0, 0), ("add", 0, 0)],
-        [("x", 0, 0), ("y", 0, 0)],
-    )
-    assert reason(path, added) == "add (Add): adds shapes [(4,), (1,)], expected one shape"
+    for shape, expected in {
+        (3,): "shapes that broadcast",
+        (1, 4): "the same number of axes",
+    }.items():
+        x, y = placeholder((4,)), placeholder(shape, "y")
+        added = functional(
+            [x, y, layer("Add", "add", [["x", "y"]]), layer("ReLU", "relu", ["add"])],
+            [("relu", 0, 0), ("add", 0, 0)],
+            [("x", 0, 0), ("y", 0, 0)],
+        )
+        assert (
+            reason(path, added) == f"add (Add): takes shapes [(4,), {shape}], expected {expected}"
+        )
 
 
 def test_reasons_that_need_shapes_are_collected_too(path: Path) -> None:
-    x, y = placeholder((4,)), placeholder((1,), "y")
+    x, y = placeholder((4,)), placeholder((3,), "y")
     inner = functional([placeholder((4,), "i")], [("i", 0, 0)], [("i", 0, 0)], "in", ["add"])
     net = functional(
         [x, y, layer("Add", "add", [["x", "y"]]), inner, layer("Add", "other", [["y", "x"]])],

@@ -1,0 +1,75 @@
+"""What is left of a serialized model for Keras to build: layers and functions of the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .activations import ACTIVATION_LAYERS
+from .config import is_function_entry
+from .model import FUNCTION_PREFIX, MODEL_CLASSES
+from .settings import TRAINING_ONLY
+from .table import FUNCTIONS
+
+
+def clean(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a serialized layer or model with nothing left that Keras would build but layers.
+
+    Initializers and the like may be classes of anyone; at inference they do nothing.
+    """
+    is_model = entry["class_name"] in MODEL_CLASSES
+    settings = {
+        key: value
+        for key, value in entry["config"].items()
+        if is_model or not (key.endswith(TRAINING_ONLY) or _is_object(value))
+    }
+    activation = entry["config"].get("activation")
+    if isinstance(activation, dict) and activation.get("class_name") in ACTIVATION_LAYERS:
+        settings["activation"] = clean(activation) | {"module": "keras.layers"}
+    if is_model:
+        settings["layers"] = [clean(layer) for layer in settings["layers"]]
+        first = settings["layers"][0]["config"]
+        if entry["class_name"] == "Sequential" and "batch_input_shape" in first:
+            # Keras 2 wrote the input's shape into the first layer, where Keras 3 misreads it.
+            shape = first.pop("batch_input_shape")
+            placeholder = {"name": "input", "dtype": "float32", "batch_shape": shape}
+            settings["layers"].insert(0, {"class_name": "InputLayer", "config": placeholder})
+        settings.pop("dtype", None)
+    elif is_function_entry(entry):
+        module = FUNCTIONS[FUNCTION_PREFIX + entry["class_name"]].module
+        return _keep(entry) | {"module": module, "config": settings}
+    elif "dtype" in settings or "dtype" in entry["config"]:
+        settings["dtype"] = "float32"
+    if entry["class_name"] == "DepthwiseConv2D":
+        settings.pop("groups", None)  # written by Keras 2, unknown to Keras 3; it is 1
+    return {**_keep(entry), "registered_name": None, "config": settings}
+
+
+def has_functions(entry: Mapping[str, Any]) -> bool:
+    """Return whether there are functions in a serialized model."""
+    if entry["class_name"] in MODEL_CLASSES:
+        return any(map(has_functions, entry["config"]["layers"]))
+    return is_function_entry(entry)
+
+
+def name_modules(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a cleaned entry of an .h5 file, which has no modules, with those of Keras."""
+    if entry["class_name"] not in MODEL_CLASSES:
+        return {"module": "keras.layers", **entry}
+    settings = dict(entry["config"])
+    settings["layers"] = [name_modules(layer) for layer in settings["layers"]]
+    module = "keras" if entry["class_name"] == "Sequential" else "keras.src.models.functional"
+    return {**entry, "module": module, "config": settings}
+
+
+def _keep(entry: Mapping[str, Any]) -> dict[str, Any]:
+    kept = ("module", "class_name", "name", "inbound_nodes", "shared_object_id")
+    cleaned = {key: entry[key] for key in kept if key in entry}
+    shape = entry.get("build_config")
+    if isinstance(shape, dict) and isinstance(shape.get("input_shape"), list):
+        cleaned["build_config"] = {"input_shape": shape["input_shape"]}
+    return cleaned
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict) and value.get("class_name") != "__numpy__"
