@@ -17,7 +17,7 @@ BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
-class _Histogram:
+class Histogram:
     """Positive activations of a layer, per channel, at N_BINS + 1 points from 0 to its maximum.
 
     Every activation is shared out between the two points around it, so that the percentiles are
@@ -50,16 +50,7 @@ def find_activation_percentiles(
             f"percentile {percentile}, expected 0 < percentile <= 100",
             hint="99.9 is the default, 100 the maximum",
         )
-    if not len(calibration[0]):
-        raise PassError("calibration: has no samples, expected at least one", hint="add data")
-    histograms = _collect(graph, calibration)
-    silent = [name for name, found in histograms.items() if not found.maxima.any()]
-    if silent:
-        raise PassError(
-            f"{', '.join(str(graph.by_name[name]) for name in silent)}: never active on the "
-            f"{len(calibration[0])} calibration samples, expected activations above zero",
-            hint="calibrate with samples like those the network was trained on, scaled alike",
-        )
+    histograms = collect_histograms(graph, calibration)
     result = {}
     for name, histogram in histograms.items():
         values = np.array([_layer_percentile(histogram, percentile)])
@@ -76,7 +67,26 @@ def find_activation_percentiles(
     return result
 
 
-def _collect(graph: Graph, calibration: tuple[Array, ...]) -> dict[str, _Histogram]:
+def collect_histograms(graph: Graph, calibration: tuple[Array, ...]) -> dict[str, Histogram]:
+    """Return the positive activations of every ReLU, in two passes over the calibration inputs.
+
+    Raises:
+        PassError: A layer is never active on the calibration inputs, or no samples.
+    """
+    if not len(calibration[0]):
+        raise PassError("calibration: has no samples, expected at least one", hint="add data")
+    histograms = _collect(graph, calibration)
+    silent = [name for name, found in histograms.items() if not found.maxima.any()]
+    if silent:
+        raise PassError(
+            f"{', '.join(str(graph.by_name[name]) for name in silent)}: never active on the "
+            f"{len(calibration[0])} calibration samples, expected activations above zero",
+            hint="calibrate with samples like those the network was trained on, scaled alike",
+        )
+    return histograms
+
+
+def _collect(graph: Graph, calibration: tuple[Array, ...]) -> dict[str, Histogram]:
     maxima: dict[str, npt.NDArray[np.float64]] = {}
     for name, values in _activations(graph, calibration):
         largest = values.max(axis=1).astype(np.float64)
@@ -92,9 +102,7 @@ def _collect(graph: Graph, calibration: tuple[Array, ...]) -> dict[str, _Histogr
         size = len(weights[name])
         weights[name] += np.bincount(places, 1 - share, size)
         weights[name] += np.bincount(places + 1, share, size)
-    return {
-        name: _Histogram(maxima[name], weights[name].reshape(-1, N_BINS + 1)) for name in maxima
-    }
+    return {name: Histogram(maxima[name], weights[name].reshape(-1, N_BINS + 1)) for name in maxima}
 
 
 def _activations(graph: Graph, calibration: tuple[Array, ...]) -> Iterator[tuple[str, Array]]:
@@ -107,7 +115,7 @@ def _activations(graph: Graph, calibration: tuple[Array, ...]) -> Iterator[tuple
 
 
 def _channel_percentiles(
-    histogram: _Histogram, percentile: float, *, fallback: float
+    histogram: Histogram, percentile: float, *, fallback: float
 ) -> npt.NDArray[np.float64]:
     """Interpolate between the points around the percentile; silent channels get `fallback`."""
     points = np.arange(N_BINS + 1) / N_BINS
@@ -118,7 +126,7 @@ def _channel_percentiles(
     return np.array(values)
 
 
-def _layer_percentile(histogram: _Histogram, percentile: float) -> float:
+def _layer_percentile(histogram: Histogram, percentile: float) -> float:
     """The percentile over all channels."""
     points = (np.arange(N_BINS + 1) / N_BINS * histogram.maxima[:, None]).reshape(-1)
     order = np.argsort(points)

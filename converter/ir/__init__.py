@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from .analog import OfMean
+from .graded import BinaryWeighted, Burst
 from .graph import Graph, Node
 from .interpret import run, run_nodes
-from .neurons import IntegrateFire, Reset, SpikingMaxPool, StatefulOp
+from .neurons import IntegrateFire, Neuron, Reset, SpikingMaxPool, StatefulOp
 from .ops import OPS, Activation, Op
+from .scheduled import AddOnce, Pulse, SignedFire, WaitFire
 from .types import Array, TensorType
 
 __all__ = [
     "OPS",
     "Activation",
+    "AddOnce",
     "Array",
+    "BinaryWeighted",
+    "Burst",
     "Graph",
     "IntegrateFire",
+    "Neuron",
     "Node",
     "OfMean",
     "Op",
+    "Pulse",
     "Reset",
+    "SignedFire",
     "SpikingMaxPool",
     "StatefulOp",
     "TensorType",
+    "WaitFire",
     "run",
     "run_nodes",
 ]

@@ -39,7 +39,30 @@ class StatefulOp(Op):
 
 
 @dataclass(frozen=True, eq=False)
-class IntegrateFire(StatefulOp):
+class Neuron(StatefulOp):
+    """What fires: a potential that is compared with a threshold.
+
+    Attributes:
+        threshold: Positive; has the rank of a sample and broadcasts to it.
+        initial_potential: Likewise, any sign.
+    """
+
+    threshold: Array
+    initial_potential: Array
+
+    def infer(self, *types: TensorType) -> TensorType:
+        Scale(self.threshold, self.initial_potential).infer(*types)
+        if not (self.threshold > 0).all():
+            raise GraphError("threshold is not positive")
+        return TensorType(types[0].shape, spiking=True)
+
+    def count_spikes(self, result: Array) -> int:
+        """Return how many spikes the result of one step is."""
+        return int(np.count_nonzero(result))
+
+
+@dataclass(frozen=True, eq=False)
+class IntegrateFire(Neuron):
     """Integrate-and-fire neuron, at most one spike per step.
 
         u    = potential + current
@@ -52,22 +75,16 @@ class IntegrateFire(StatefulOp):
     Source: Rueckauer et al. 2017 (reset by subtraction), Bu et al. 2022 (initial potential).
 
     Attributes:
-        threshold: Positive; has the rank of a sample and broadcasts to it.
-        initial_potential: Likewise, any sign.
         reset: Reset by subtraction or to zero.
     """
 
-    threshold: Array
-    initial_potential: Array
     reset: Reset = Reset.SUBTRACT
 
     def infer(self, *types: TensorType) -> TensorType:
-        Scale(self.threshold, self.initial_potential).infer(*types)
-        if not (self.threshold > 0).all():
-            raise GraphError("threshold is not positive")
+        type_ = super().infer(*types)
         if not isinstance(self.reset, Reset):  # plain text would compare as the other reset
             raise GraphError(f"reset is {self.reset!r}, expected a member of Reset")
-        return TensorType(types[0].shape, spiking=True)
+        return type_
 
     def start(self, shape: tuple[int, ...]) -> Array:
         return np.broadcast_to(self.initial_potential, shape).copy()

@@ -10,6 +10,9 @@ from spikeport.converter.passes import PASSES, Keeps, Pass
 from spikeport.converter.passes.contract import SUPPLIED
 from spikeport.converter.recipes import SIMPLIFY
 
+MEASURED = {"correct_quantization"}
+"""Passes that measure what is left to correct, which a second run finds smaller, not zero."""
+
 
 def random_inputs(graph: Graph, n_samples: int = 5) -> tuple[np.ndarray, ...]:
     random = np.random.default_rng(7)
@@ -66,10 +69,13 @@ def test_pass_keeps_what_it_declares(name, sample_graph):
             assert (flat[np.arange(len(flat)), best] == flat.max(axis=1)).all()
 
 
-@pytest.mark.parametrize("name", PASSES)
+@pytest.mark.parametrize("name", [name for name in PASSES if name not in MEASURED])
 def test_second_run_changes_nothing(name, sample_graph):
     once = apply(prepare(sample_graph, name), name)
-    if name == "normalize_weights":  # the units are in the weights now: every threshold is 1
+    if name in {
+        "normalize_weights",
+        "normalize_for_steps",
+    }:  # the units are in the weights now: every threshold is 1
         units = [node.unit for node in apply(once, name).nodes if isinstance(node.op, Relu)]
         assert all(unit is None or np.allclose(unit, 1, atol=1e-3) for unit in units)
     else:
