@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..converter.errors import SimulationError
-from ..converter.ir import Array, Graph, IntegrateFire, Node
+from ..converter.ir import Array, Graph, Neuron, Node, SignedFire
 from ..converter.ir.ops import Conv, Dense
 from .early_exit import ExitRule
 
@@ -23,14 +23,18 @@ class Simulation:
 
     Attributes:
         outputs: Per graph output, [T, N, ...]: the mean over the steps so far, in the source's
-            units; the accumulated potential divided by the number of steps.
-        n_spikes: Per neuron node: spikes of all steps, samples and neurons.
+            units: the accumulated potential divided by the number of steps, times `Node.unit`.
+        n_spikes: Per neuron node: spikes of all steps, samples and neurons; signed ones and those
+            of a burst count one by one.
         synaptic_operations: Per node with synapses, [T]: spikes (non-zero inputs) times the
             connections that leave them, all samples together. Inputs that are the same at every
             step are not counted here.
-        spike_counts: Per neuron node, [N, ...]: spikes of all steps; empty if not asked for.
+        spike_counts: Per neuron node, [N, ...]: the sum of what it sent at all steps, for binary
+            spikes their number; empty if not asked for.
         steps: [N]: steps that were simulated; None for T. Behind them the outputs stay what they
             were, and nothing is counted.
+        quiet_after: Per sample, [N]: the number of steps after which no neuron fired any more; None
+            for a graph without signed neurons, which does not come to rest.
     """
 
     outputs: tuple[Array, ...]
@@ -38,6 +42,7 @@ class Simulation:
     synaptic_operations: Mapping[str, Counts]
     spike_counts: Mapping[str, Counts]
     steps: Counts | None = None
+    quiet_after: Counts | None = None
 
 
 class Runner(Protocol):
@@ -87,7 +92,18 @@ def check_threads(n_threads: int) -> None:
 
 def neurons(graph: Graph) -> tuple[Node, ...]:
     """Return the nodes that fire."""
-    return tuple(node for node in graph.nodes if isinstance(node.op, IntegrateFire))
+    return tuple(node for node in graph.nodes if isinstance(node.op, Neuron))
+
+
+def settles(graph: Graph) -> bool:
+    """Return whether the graph has signed neurons: they come to rest under currents that end."""
+    return any(isinstance(node.op, SignedFire) for node in graph.nodes)
+
+
+def output_units(graph: Graph) -> tuple[Array, ...]:
+    """Return per output what one unit of its mean stands for in the source's units."""
+    found = (graph.by_name[name].unit for name in graph.outputs)
+    return tuple(np.ones((), np.float32) if unit is None else unit for unit in found)
 
 
 def fan_outs(graph: Graph, *, varying: bool) -> dict[str, tuple[tuple[str, Array], ...]]:

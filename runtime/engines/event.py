@@ -20,7 +20,16 @@ from ..early_exit import ExitRule
 from ..plan.constants import Constants
 from ..plan.memory import Memory, make_memory
 from ..plan.planner import Plan, plan_graph
-from ..simulation import Counts, Runner, Simulation, check_threads, fan_outs, neurons
+from ..simulation import (
+    Counts,
+    Runner,
+    Simulation,
+    check_threads,
+    fan_outs,
+    neurons,
+    output_units,
+    settles,
+)
 from . import reference
 
 
@@ -129,9 +138,11 @@ class EventRunner:
     ) -> None:
         memory.constants = Constants(self.graph, inputs)
         memory.counts = results.counts_of(sample)
+        memory.last_spike = 0
         for stage in self.plan.stages:
             stage.begin(memory)
         totals = [np.zeros(output.shape[2:], np.float64) for output in results.outputs]
+        units = output_units(self.graph)
         first = 0
         while first < n_steps:
             n_now = min(self.plan.arena.n_steps, n_steps - first)
@@ -152,13 +163,14 @@ class EventRunner:
                 sums = np.cumsum(np.concatenate([total[None], values]), axis=0)[1:]
                 totals[number] = sums[-1]
                 means = sums / divisors.reshape(-1, *(1,) * total.ndim)
-                results.outputs[number][first : first + n_now, sample] = means
+                results.outputs[number][first : first + n_now, sample] = means * units[number]
             first += n_now
             if exit_rule is None or first % exit_rule.every:
                 continue
             if exit_rule.is_certain(totals[0][None])[0]:
                 break
         results.steps[sample] = first
+        results.quiet_after[sample] = memory.last_spike
         for output in results.outputs:
             output[first:, sample] = output[first - 1, sample]
 
@@ -170,6 +182,8 @@ class _Results:
         shapes = [graph.types[name].shape for name in graph.outputs]
         self.outputs = [np.empty((n_steps, n_samples, *shape), np.float32) for shape in shapes]
         self.steps = np.zeros(n_samples, np.int64)
+        self.settles = settles(graph)
+        self.quiet_after = np.zeros(n_samples, np.int64)
         self.counts: dict[str, Counts] = {}
         if count_spikes:
             self.counts = {
@@ -193,4 +207,5 @@ class _Results:
         n_spikes = {
             name: sum(memory.spikes[name] for memory in memories) for name in memories[0].spikes
         }
-        return Simulation(tuple(self.outputs), n_spikes, operations, self.counts, self.steps)
+        quiet = self.quiet_after if self.settles else None
+        return Simulation(tuple(self.outputs), n_spikes, operations, self.counts, self.steps, quiet)

@@ -7,11 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...converter.ir import Array, Graph, StatefulOp
+from ...converter.ir import Array, Graph, Neuron, StatefulOp
 from ...converter.ir.interpret import check_inputs
 from ...converter.ir.ops import Input
 from ..early_exit import ExitRule
-from ..simulation import Simulation, check_threads, fan_outs, neurons
+from ..simulation import (
+    Simulation,
+    check_threads,
+    fan_outs,
+    neurons,
+    output_units,
+    settles,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,11 +79,14 @@ def simulate(
         if isinstance(node.op, StatefulOp)
     }
     connections = fan_outs(graph, varying=True)
-    firing = [node.name for node in neurons(graph)]
-    counts = {name: np.zeros((n_samples, *graph.types[name].shape), np.int64) for name in firing}
+    firing = [(node.name, node.op) for node in neurons(graph) if isinstance(node.op, Neuron)]
+    counts = {name: np.zeros((n_samples, *graph.types[name].shape), np.int64) for name, _ in firing}
+    n_spikes = dict.fromkeys(counts, 0)
+    quiet_after = np.zeros(n_samples, np.int64)
     operations = {name: np.zeros(n_steps, np.int64) for name in connections}
     shapes = [(n_samples, *graph.types[name].shape) for name in graph.outputs]
     totals = [np.zeros(shape, np.float64) for shape in shapes]
+    units = output_units(graph)
     outputs = tuple(np.empty((n_steps, *shape), np.float32) for shape in shapes)
     steps = np.full(n_samples, n_steps)
     for step in range(n_steps):
@@ -91,21 +101,23 @@ def simulate(
                 values[node.name], states[node.name] = node.op.step(operands[0], states[node.name])
             else:
                 values[node.name] = node.op.apply(*operands)
-        for name in firing:
-            where = active.reshape(-1, *(1,) * (values[name].ndim - 1))
-            np.add(counts[name], values[name], out=counts[name], casting="unsafe", where=where)
+        for name, op in firing:
+            fired = values[name] * active.reshape(-1, *(1,) * (values[name].ndim - 1))
+            np.add(counts[name], fired, out=counts[name], casting="unsafe")
+            n_spikes[name] += op.count_spikes(fired)
+            quiet_after[fired.reshape(n_samples, -1).any(axis=1)] = step + 1
         for name, pairs in connections.items():
             operations[name][step] = sum(
                 _operations(values[x][active], fan_out) for x, fan_out in pairs
             )
-        for total, output, name in zip(totals, outputs, graph.outputs, strict=True):
+        for total, output, unit, name in zip(totals, outputs, units, graph.outputs, strict=True):
             total += values[name]
-            output[step] = total / (step + 1)
+            output[step] = total / (step + 1) * unit
             output[step, ~active] = output[step - 1, ~active]
         if exit_rule is not None and (step + 1) % exit_rule.every == 0:
             steps[active & exit_rule.is_certain(totals[0])] = step + 1
-    n_spikes = {name: int(count.sum()) for name, count in counts.items()}
-    return Simulation(outputs, n_spikes, operations, counts, steps)
+    quiet = quiet_after if settles(graph) else None
+    return Simulation(outputs, n_spikes, operations, counts, steps, quiet)
 
 
 def _compute_constants(graph: Graph, fed: Mapping[str, Array]) -> dict[str, Array]:

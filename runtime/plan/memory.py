@@ -67,6 +67,7 @@ class Memory:
         spikes: Spikes by node, of all samples so far.
         counts: Spikes by node of this sample, [positions, channels]; empty if not wanted.
         first_step: Of this block.
+        last_spike: Steps of this sample after which no neuron of TallyStage has fired so far.
     """
 
     data: npt.NDArray[np.uint16]
@@ -81,6 +82,7 @@ class Memory:
     spikes: dict[str, int] = field(default_factory=dict)
     counts: dict[str, Ints] = field(default_factory=dict)
     first_step: int = 0
+    last_spike: int = 0
 
     def count(self, name: str, operations: Ints) -> None:
         """Add synaptic operations of the steps of this block."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...converter.ir import Array, Graph, IntegrateFire, Node, Op, SpikingMaxPool
+from ...converter.ir import Array, Graph, IntegrateFire, Neuron, Node, Op, SpikingMaxPool
 from ...converter.ir.ops import (
     Add,
     AveragePool,
@@ -34,6 +34,7 @@ from .stages import (
     CountStage,
     PackStage,
     Stage,
+    TallyStage,
     UnpackStage,
     make_list_stage,
     make_max_pool_stage,
@@ -144,6 +145,9 @@ class _Planner:
         """Find out how a node is computed; neurons are planned at once, others when needed."""
         rule = RULES.get(type(node.op))
         result = None if rule is None else rule(self, node)
+        if rule is None and isinstance(node.op, Neuron):
+            self.block(node.name)
+            self.stages.append(TallyStage(node.name, node.op))
         if isinstance(result, View):
             self.views[node.name] = result
         elif isinstance(result, Current):

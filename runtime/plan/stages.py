@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ...converter.ir import Array, Node, SpikingMaxPool, StatefulOp
+from ...converter.ir import Array, Neuron, Node, SpikingMaxPool, StatefulOp
 from .layouts import channels_first, make_masks, mask_places, unpack
 from .memory import Memory
 from .views import WORD, Ints, Sites, line_length, n_words, split_shape, window_positions
@@ -243,6 +243,28 @@ class ApplyStage:
             result, memory.arrays[self] = op.step(operands[0][step : step + 1], memory.arrays[self])
             results.append(result)
         memory.blocks[self.node.name] = np.concatenate(results)
+
+
+@dataclass(frozen=True, eq=False)
+class TallyStage:
+    """Spikes of a neuron that runs in the reference engine's code."""
+
+    name: str
+    op: Neuron
+
+    def begin(self, memory: Memory) -> None:
+        pass
+
+    def run(self, memory: Memory, n_steps: int) -> None:
+        values = memory.blocks[self.name]
+        memory.spikes[self.name] += self.op.count_spikes(values)
+        active = np.flatnonzero(values.reshape(n_steps, -1).any(axis=1))
+        if len(active):
+            last = memory.first_step + int(active[-1]) + 1
+            memory.last_spike = max(memory.last_spike, last)
+        if self.name in memory.counts:
+            counts = memory.counts[self.name]
+            counts += values.sum(axis=0).astype(np.int64).reshape(counts.T.shape).T
 
 
 @dataclass(frozen=True, eq=False)

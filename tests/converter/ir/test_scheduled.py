@@ -56,8 +56,8 @@ def test_a_current_that_flows_through_the_window_by_hand():
 def test_signed_by_hand():
     """What came too early is taken back; nothing is taken back that was not sent.
 
-    2.5 and 1.5 fire; -1.25 and -0.25 take back; 0.75 stays; -2.25 cannot; 6.75, 5.75, 4.75 fire, and
-    at 3.75 the three levels are used up.
+    2.5 and 1.5 fire; -1.25 and -0.25 take back; 0.75 stays; -2.25 cannot; 6.75, 5.75, 4.75 fire,
+    and at 3.75 the three levels are used up.
     """
     spikes, potential = trace(SignedFire(ONE, HALF, 3), [2.0, 0, -1.75, 0, 0, -3.0, 9, 0, 0, 0])
     assert spikes == [1, 1, -1, -1, 0, 0, 1, 1, 1, 0]
