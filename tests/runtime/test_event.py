@@ -24,6 +24,7 @@ from spikeport.converter.ir.ops import (
     Transpose,
 )
 from spikeport.converter.passes import PASSES
+from spikeport.converter.recipes import RECIPES
 from spikeport.runtime.engines import event, reference
 
 SIMPLIFY = ("remove_no_ops", "strip_output_activation", "fold_batch_norm")
@@ -125,8 +126,10 @@ def test_sample_graphs_with_normalized_weights(sample_graph):
     """Weights that are not dyadic: the order of additions differs, so a few ties may."""
     graph = sample_graph
     inputs = draw_inputs(graph, 20)
-    for name, pass_ in PASSES.items():
-        graph = pass_(graph, **({"calibration": inputs} if name == "normalize_weights" else {}))
+    for name in RECIPES["classic"].passes:
+        graph = PASSES[name](
+            graph, **({"calibration": inputs} if name == "normalize_weights" else {})
+        )
     expected = reference.simulate(graph, inputs, 33)
     found = event.compile_graph(graph).run(inputs, 33, count_spikes=True)
     for name, counts in expected.spike_counts.items():

@@ -102,6 +102,7 @@ def test_max_pool_of_spikes_is_the_maximum_of_counts_at_every_step():
 
 def test_result_does_not_depend_on_the_batch(sample_graph):
     from spikeport.converter.passes import PASSES
+    from spikeport.converter.recipes import RECIPES
 
     graph = sample_graph
     random = np.random.default_rng(2)
@@ -109,8 +110,8 @@ def test_result_does_not_depend_on_the_batch(sample_graph):
         random.uniform(0, 1, (6, *graph.types[name].shape)).astype(np.float32)
         for name in graph.inputs
     )
-    for name, pass_ in PASSES.items():
-        graph = pass_(graph, **({"calibration": x} if name == "normalize_weights" else {}))
+    for name in RECIPES["classic"].passes:
+        graph = PASSES[name](graph, **({"calibration": x} if name == "normalize_weights" else {}))
     together = simulate(graph, x, 8)
     for sample in range(6):
         alone = simulate(graph, tuple(array[sample : sample + 1] for array in x), 8)
