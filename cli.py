@@ -331,6 +331,62 @@ def explain(
 
 
 @main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--store", required=True, type=click.Path(path_type=Path), help="RESULTS.sqlite")
+@click.option("--threads", type=int, help="Samples at the same time.  [default: every core]")
+def sweep(file: Path, store: Path, threads: int | None) -> None:
+    """Convert and evaluate every combination of settings in FILE that the store lacks.
+
+    Every finished cell is kept at once: after an interruption the same command goes on. FILE is
+    TOML; a list of values is an axis, every [[grid]] has a cell per combination (docs/sweeps.md).
+
+    \b
+    Example:
+      spikeport sweep sweep.toml --store results.sqlite
+    """  # noqa: D301
+    from spikeport.runtime.simulation import check_threads
+    from spikeport.runtime.sweep.cells import run_sweep
+    from spikeport.runtime.sweep.spec import read_sweep
+    from spikeport.runtime.sweep.store import open_store
+
+    if threads is not None:
+        check_threads(threads)
+    cells = read_sweep(file)
+    with open_store(store, create=True) as opened, _progress("cells", len(cells)) as show:
+        outcome = run_sweep(cells, opened, n_threads=threads, progress=show)
+    for cell, message in outcome.failures.items():
+        click.echo(f"Error: {cell}: {message}", err=True)
+    click.echo(
+        f"{store}: {outcome.n_done} cells done, {outcome.n_known} were there, "
+        f"{len(outcome.failures)} failed"
+    )
+    click.get_current_context().exit(1 if outcome.failures else 0)
+
+
+@main.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--where", multiple=True, metavar="KEY=VALUE", help="Only such rows. Repeatable.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
+def results(store: Path, where: tuple[str, ...], as_csv: bool) -> None:
+    """Print the results that a sweep has put into STORE.
+
+    \b
+    Example:
+      spikeport results results.sqlite --where recipe=rate --csv
+    """  # noqa: D301
+    from spikeport.runtime.report.text import make_table
+    from spikeport.runtime.sweep.store import open_store
+    from spikeport.runtime.sweep.table import format_rows, tabulate, to_csv
+
+    with open_store(store, create=False) as opened:
+        table = tabulate(opened.rows(), where)
+    if as_csv:
+        click.echo(to_csv(table), nl=False)
+        return
+    _console().print(make_table(*format_rows(table)))
+
+
+@main.command()
 @click.argument("file", type=str)
 def inspect(file: str) -> None:
     """Print a graph: nodes, shapes, parameters, and where it comes from.

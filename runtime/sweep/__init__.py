@@ -1,0 +1,1 @@
+"""Many evaluations: described in a file, kept in a store, done once."""
