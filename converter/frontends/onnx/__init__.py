@@ -12,12 +12,21 @@ from ...errors import FormatError, GraphError, UnsupportedOpError
 from ...ir import Graph
 from .. import Source
 from .activations import (
+    emit_abs,
+    emit_activation,
     emit_clip,
+    emit_gelu,
+    emit_hard_sigmoid,
+    emit_hard_swish,
+    emit_leaky_relu,
     emit_max,
     emit_min,
+    emit_prelu,
     emit_relu,
     emit_sigmoid,
     emit_softmax,
+    emit_swish,
+    emit_thresholded_relu,
 )
 from .arithmetic import (
     emit_add,
@@ -25,13 +34,31 @@ from .arithmetic import (
     emit_div,
     emit_gemm,
     emit_mat_mul,
+    emit_mean,
     emit_mul,
     emit_neg,
     emit_sub,
-    emit_sum,
+)
+from .comparisons import (
+    emit_greater,
+    emit_greater_or_equal,
+    emit_less,
+    emit_less_or_equal,
+    emit_not,
+    emit_where,
 )
 from .files import OnnxModel, check_nodes, read_model
+from .resizing import emit_resize, emit_upsample
 from .run import make_inner, make_run
+from .selecting import (
+    emit_depth_to_space,
+    emit_expand,
+    emit_gather,
+    emit_slice,
+    emit_space_to_depth,
+    emit_split,
+    emit_tile,
+)
 from .shapes import (
     emit_cast,
     emit_concat,
@@ -45,6 +72,7 @@ from .shapes import (
 )
 from .tensors import DAMAGED
 from .translation import Emit, Translation
+from .transposed import emit_conv_transpose
 from .windows import (
     emit_average_pool,
     emit_conv,
@@ -53,41 +81,76 @@ from .windows import (
     emit_max_pool,
     emit_reduce_max,
     emit_reduce_mean,
+    emit_reduce_sum,
 )
 
 OPERATORS: dict[str, Emit] = {
+    "Abs": emit_abs,
     "Add": emit_add,
     "AveragePool": emit_average_pool,
     "BatchNormalization": emit_batch_norm,
     "Cast": emit_cast,
+    "Celu": emit_activation("celu", alpha=1.0),
     "Clip": emit_clip,
     "Concat": emit_concat,
     "Conv": emit_conv,
+    "ConvTranspose": emit_conv_transpose,
+    "DepthToSpace": emit_depth_to_space,
     "Div": emit_div,
     "Dropout": emit_identity,
+    "Elu": emit_activation("elu", alpha=1.0),
+    "Exp": emit_activation("exponential"),
+    "Expand": emit_expand,
     "Flatten": emit_flatten,
+    "Gather": emit_gather,
+    "Gelu": emit_gelu,
     "Gemm": emit_gemm,
     "GlobalAveragePool": emit_global_average_pool,
     "GlobalMaxPool": emit_global_max_pool,
+    "Greater": emit_greater,
+    "GreaterOrEqual": emit_greater_or_equal,
+    "HardSigmoid": emit_hard_sigmoid,
+    "HardSwish": emit_hard_swish,
     "Identity": emit_identity,
+    "LeakyRelu": emit_leaky_relu,
+    "Less": emit_less,
+    "LessOrEqual": emit_less_or_equal,
     "MatMul": emit_mat_mul,
     "Max": emit_max,
     "MaxPool": emit_max_pool,
+    "Mean": emit_mean,
     "Min": emit_min,
+    "Mish": emit_activation("mish"),
     "Mul": emit_mul,
     "Neg": emit_neg,
+    "Not": emit_not,
+    "PRelu": emit_prelu,
     "Pad": emit_pad,
     "ReduceMax": emit_reduce_max,
     "ReduceMean": emit_reduce_mean,
+    "ReduceSum": emit_reduce_sum,
     "Relu": emit_relu,
     "Reshape": emit_reshape,
+    "Resize": emit_resize,
+    "Selu": emit_activation("selu", alpha=1.6732631921768188, gamma=1.0507010221481323),
     "Sigmoid": emit_sigmoid,
+    "Slice": emit_slice,
     "Softmax": emit_softmax,
+    "Softplus": emit_activation("softplus"),
+    "Softsign": emit_activation("softsign"),
+    "SpaceToDepth": emit_space_to_depth,
+    "Split": emit_split,
     "Squeeze": emit_squeeze,
     "Sub": emit_sub,
-    "Sum": emit_sum,
+    "Sum": emit_add,
+    "Swish": emit_swish,
+    "Tanh": emit_activation("tanh"),
+    "ThresholdedRelu": emit_thresholded_relu,
+    "Tile": emit_tile,
     "Transpose": emit_transpose,
     "Unsqueeze": emit_unsqueeze,
+    "Upsample": emit_upsample,
+    "Where": emit_where,
 }
 """ONNX operators by op type; FOLDABLE in folding has those that constants may take too."""
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from ...errors import GraphError
-from ...ir.ops import Add, BatchNorm, Conv, Dense, Scale, Transpose
-from .draft import Tensor, UnsupportedNodeError
+from ...ir.ops import Add, BatchNorm, Conv, Dense, Identity, Scale, Transpose
+from ..lowering import subtract
+from .comparisons import multiply_mask
+from .draft import Mask, Tensor, UnsupportedNodeError
 from .folding import Constant
+from .operands import broadcast, constant_like, is_constant, read_operands, scaled, with_constant
 from .site import Site, fit
 from .tensors import Numbers
 
@@ -75,52 +78,59 @@ def _dense(site: Site, x: Tensor, weight: Numbers, bias: Numbers | None) -> Tens
 
 
 def emit_add(site: Site) -> Tensor:
-    """Add of two tensors, or of a tensor and a constant."""
-    if _is_constant(site, 0) or _is_constant(site, 1):
-        x, constant, _ = _with_constant(site)
-        return _scale(site, x, np.ones_like(constant), constant)
-    return _sum(site, 2)
+    """Sum of tensors and constants."""
+    masks = [place for place in range(site.n_operands) if isinstance(site.operand(place), Mask)]
+    if masks:
+        return _add_nothing(site, masks)
+    tensors, constant = read_operands(site, np.add)
+    if constant is None:
+        return _sum(site, tensors)
+    total = _sum(site, tensors, inner="sum") if len(tensors) > 1 else tensors[0]
+    return scaled(site, total, 1.0, constant)
 
 
-def emit_sum(site: Site) -> Tensor:
-    """Sum of tensors."""
-    return _sum(site, site.n_operands)
+def emit_mean(site: Site) -> Tensor:
+    """Mean of tensors and constants."""
+    tensors, constant = read_operands(site, np.add)
+    total = _sum(site, tensors, inner="sum") if len(tensors) > 1 else tensors[0]
+    share = 1 / site.n_operands
+    shift = constant_like(total, 0) if constant is None else constant * np.float32(share)
+    return scaled(site, total, share, shift)
 
 
 def emit_sub(site: Site) -> Tensor:
     """Difference: x - c, c - x or x - y."""
-    if _is_constant(site, 0) or _is_constant(site, 1):
-        x, constant, is_first = _with_constant(site)
-        sign = np.float32(-1 if is_first else 1)
-        return _scale(site, x, np.full_like(constant, sign), -sign * constant)
-    x, y = _same_shapes(site, 2)
-    one = np.ones((1,) * len(y.shape), np.float32)
-    return site.add(Add(), x, site.map(Scale(-one, 0 * one), y, inner="negative"))
+    if is_constant(site, 0) or is_constant(site, 1):
+        x, constant, is_first = with_constant(site)
+        return scaled(site, x, -1.0 if is_first else 1.0, constant if is_first else -constant)
+    a, b = broadcast(site, [site.tensor(0, rows=True), site.tensor(1, rows=True)])
+    return site.value(subtract(site.lower, a.node, b.node, len(a.shape)), a)
 
 
-def emit_mul(site: Site) -> Tensor:
+def emit_mul(site: Site) -> Tensor | Mask:
     """Product of a tensor and a constant."""
-    x, constant, _ = _with_constant(site)
-    return _scale(site, x, constant, np.zeros_like(constant))
+    if any(isinstance(site.operand(place), Mask) for place in range(2)):
+        return multiply_mask(site)
+    x, constant, _ = with_constant(site)
+    return site.map(Scale(constant, np.zeros_like(constant)), x)
 
 
 def emit_div(site: Site) -> Tensor:
     """Division of a tensor by a constant."""
-    x, constant, is_first = _with_constant(site)
+    x, constant, is_first = with_constant(site)
     if is_first:
         raise UnsupportedNodeError(
             "divides by a value that depends on the input, expected it first"
         )
     if (constant == 0).any():
         raise UnsupportedNodeError("divides by zero, expected other numbers")
-    return _scale(site, x, 1 / constant, np.zeros_like(constant))
+    return site.map(Scale(np.reciprocal(constant), np.zeros_like(constant)), x)
 
 
 def emit_neg(site: Site) -> Tensor:
     """-x."""
     x = site.tensor(0, rows=True)
-    one = np.ones((1,) * len(x.shape), np.float32)
-    return site.map(Scale(-one, 0 * one), x)
+    return scaled(site, x, -1.0, constant_like(x, 0))
 
 
 def emit_batch_norm(site: Site) -> Tensor:
@@ -139,31 +149,14 @@ def emit_batch_norm(site: Site) -> Tensor:
     return site.add(BatchNorm(mean, variance, scale, shift, epsilon), x)
 
 
-def _is_constant(site: Site, place: int) -> bool:
-    return isinstance(site.operand(place), Constant)
+def _sum(site: Site, tensors: list[Tensor], *, inner: str = "") -> Tensor:
+    return site.value(site.lower(inner, Add(), tuple(each.node for each in tensors)), tensors[0])
 
 
-def _with_constant(site: Site) -> tuple[Tensor, Numbers, bool]:
-    """Return the tensor, the constant with the rank of a sample, and whether that comes first."""
-    is_first = _is_constant(site, 0)
-    if not is_first and not _is_constant(site, 1):
-        raise UnsupportedNodeError("takes two values that depend on the input, expected a constant")
-    x = site.tensor(1 if is_first else 0, rows=True)
-    return x, fit(site.weights(0 if is_first else 1, "the constant"), x), is_first
-
-
-def _scale(site: Site, x: Tensor, scale: Numbers, shift: Numbers) -> Tensor:
-    return site.map(Scale(scale, shift), x)
-
-
-def _sum(site: Site, n_operands: int) -> Tensor:
-    tensors = _same_shapes(site, n_operands)
-    return site.add(Add(), *tensors)
-
-
-def _same_shapes(site: Site, n_operands: int) -> list[Tensor]:
-    tensors = [site.tensor(place) for place in range(n_operands)]
-    if len({tensor.shape for tensor in tensors}) > 1:
-        shapes = " and ".join(str([*tensor.shape]) for tensor in tensors)
-        raise UnsupportedNodeError(f"takes samples of shapes {shapes}, expected one shape")
-    return tensors
+def _add_nothing(site: Site, masks: list[int]) -> Tensor:
+    """Add 0 that is a comparison times zero, as Keras' exporter writes a selection."""
+    others = [place for place in range(site.n_operands) if place not in masks]
+    factors = [mask.factor for mask in map(site.operand, masks) if isinstance(mask, Mask)]
+    if len(others) != 1 or any(factors):
+        raise UnsupportedNodeError("adds a comparison to a value, expected values only")
+    return site.map(Identity(), site.tensor(others[0], rows=True))

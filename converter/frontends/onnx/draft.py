@@ -13,10 +13,13 @@ from ...ir.ops import (
     Flatten,
     GlobalAveragePool,
     Identity,
+    Input,
+    InsertZeros,
     MaxPool,
     Pad,
     Relu,
     Reshape,
+    Select,
     Sigmoid,
     Softmax,
     Transpose,
@@ -28,8 +31,8 @@ MAX_NAME_LENGTH = 200
 
 _NON_NEGATIVE = (Relu, Sigmoid, Softmax)
 _KEEPS_SIGN = (
-    Add, AveragePool, Concatenate, Flatten, GlobalAveragePool, Identity, MaxPool, Pad, Reshape,
-    Transpose,
+    Add, AveragePool, Concatenate, Flatten, GlobalAveragePool, Identity, InsertZeros, MaxPool, Pad,
+    Reshape, Select, Transpose,
 )  # fmt: skip
 
 
@@ -58,7 +61,26 @@ class Tensor:
         return self.shape[1:] if self.has_rows else self.shape
 
 
-Value = Tensor | Constant | None
+@dataclass(frozen=True)
+class Mask:
+    """Where a tensor is beyond a bound: the factor there, 0 elsewhere.
+
+    Attributes:
+        x: What is compared.
+        bound: With what.
+        is_above: Beyond is above; else it is below.
+        with_bound: The bound itself is beyond as well.
+        factor: 1 for what was not multiplied.
+    """
+
+    x: Tensor
+    bound: float
+    is_above: bool
+    with_bound: bool
+    factor: float = 1.0
+
+
+Value = Tensor | Mask | Constant | None
 """None stands for what has no translation, or for what follows on it."""
 
 
@@ -89,12 +111,25 @@ class Draft:
             self.non_negative.add(name)
         return Tensor(name, self.types[name].shape)
 
+    def find(self, name: str) -> Node:
+        """Return a node by its name."""
+        return next(node for node in reversed(self.nodes) if node.name == name)
+
+    def remove_unused(self, outputs: tuple[str, ...]) -> None:
+        """Drop what no output needs: operands of what was read as something else as a whole."""
+        needed = set(outputs)
+        for node in reversed(self.nodes):
+            if node.name in needed or isinstance(node.op, Input):
+                needed.update((node.name, *node.inputs))
+        self.nodes = [node for node in self.nodes if node.name in needed]
+
     def tensors(self) -> dict[str, str]:
         """Return by node the file's tensor that it stands for, entry by entry."""
+        kept = {node.name for node in self.nodes}
         return {
             value.node: name
             for name, value in reversed(self.values.items())
-            if isinstance(value, Tensor) and not value.has_rows
+            if isinstance(value, Tensor) and not value.has_rows and value.node in kept
         }
 
     def _fresh_name(self, wanted: str) -> str:

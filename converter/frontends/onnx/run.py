@@ -52,17 +52,21 @@ def make_inner(
 
         proto = onnx.load_model_from_string(model.content)
         outputs = {output.name for output in proto.graph.output}
-        for name in tensors.values():
+        # What is inside a function has no name there.
+        there = {name for node in proto.graph.node for name in node.output}
+        there.update(each.name for each in proto.graph.input)
+        asked = {node: name for node, name in tensors.items() if name in there}
+        for name in asked.values():
             if name not in outputs:
                 proto.graph.output.add().name = name
         run = make_run(
             graph,
             dataclasses.replace(
-                model, content=proto.SerializeToString(), outputs=tuple(tensors.values())
+                model, content=proto.SerializeToString(), outputs=tuple(asked.values())
             ),
             where,
         )
-        return dict(zip(tensors, run(inputs), strict=True))
+        return dict(zip(asked, run(inputs), strict=True))
 
     return inner
 

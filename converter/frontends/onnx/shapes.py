@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 from ...errors import GraphError
 from ...ir.ops import Concatenate, Identity, Pad, Transpose
-from .draft import Tensor, UnsupportedNodeError
-from .folding import BATCH_SIZES, Constant
+from .draft import Mask, Tensor, UnsupportedNodeError
+from .folding import BATCH_SIZES
 from .site import Site
 
 
@@ -22,11 +21,14 @@ def emit_identity(site: Site) -> Tensor:
     return site.map(Identity(), x)
 
 
-def emit_cast(site: Site) -> Tensor:
-    """Cast of float32 to float32."""
-    x = site.tensor(0, rows=True)
+def emit_cast(site: Site) -> Tensor | Mask:
+    """Cast of float32 to float32; of a comparison to 0 and 1."""
     site.ignore("saturate", "round_mode")
     to = site.integer("to", 0)
+    mask = site.operand(0)
+    if isinstance(mask, Mask) and to in {1, 9}:
+        return mask
+    x = site.tensor(0, rows=True)
     if to != 1:
         raise UnsupportedNodeError(f"casts to data type {to}, expected 1 (float32)")
     return site.map(Identity(), x)
@@ -35,7 +37,7 @@ def emit_cast(site: Site) -> Tensor:
 def emit_flatten(site: Site) -> Tensor:
     """[N, A, B, ...] -> [N, A B ...]."""
     x = site.tensor(0)
-    axis = _normalize(site.integer("axis", 1), len(x.shape) + 1, n_places=len(x.shape) + 2)
+    axis = normalize(site.integer("axis", 1), len(x.shape) + 1, n_places=len(x.shape) + 2)
     if axis == 0 or math.prod(x.shape[: axis - 1]) != 1:
         raise UnsupportedNodeError(f"axis {axis} mixes the batch with other axes, expected 1")
     return site.reshape(x, (math.prod(x.shape),))
@@ -48,13 +50,10 @@ def emit_reshape(site: Site) -> Tensor:
     """
     x = site.tensor(0, rows=True)
     copies_zeros = not site.integer("allowzero", 0)
-    target = site.operand(1)
-    if not isinstance(target, Constant):
-        raise UnsupportedNodeError("shape depends on the input's values, expected a constant")
     before = (x.shape[0] if x.has_rows else 1, *x.row_shape)
     shapes = [
         (n, _target_sizes(sizes, (n * before[0], *before[1:]), copies_zeros))
-        for n, sizes in zip(BATCH_SIZES, _targets(target, site.draft.static_batch), strict=True)
+        for n, sizes in site.sizes(1, "shape")
     ]
     n_rows = {sizes[0] // n if sizes[0] % n == 0 else 0 for n, sizes in shapes}
     rests = {sizes[1:] for _, sizes in shapes}
@@ -68,21 +67,6 @@ def emit_reshape(site: Site) -> Tensor:
         return site.reshape(x, rest)
     result = site.reshape(x, (rows, *rest))
     return Tensor(result.node, result.shape, has_rows=True)
-
-
-def _targets(target: Constant, static_batch: int | None) -> Iterator[list[int]]:
-    """Yield the target of a Reshape for each of BATCH_SIZES."""
-    for place, n_samples in enumerate(BATCH_SIZES):
-        array = target.at(place)
-        if array.ndim != 1 or array.dtype.kind != "i" or not array.size:
-            raise GraphError(
-                f"shape is {array.dtype}{list(array.shape)}, expected a list of integers"
-            )
-        sizes = [int(size) for size in array.tolist()]
-        if static_batch and target.is_fixed and sizes[0] > 0 and sizes[0] % static_batch == 0:
-            # An exporter that was given a fixed batch size writes it as a number.
-            sizes[0] = sizes[0] // static_batch * n_samples
-        yield sizes
 
 
 def _target_sizes(
@@ -156,7 +140,7 @@ def emit_pad(site: Site) -> Tensor:
         value = site.scalar(2, "constant_value") or 0.0
     axes = tuple(range(rank))
     if site.n_operands > 3:
-        axes = tuple(_normalize(axis, rank) for axis in site.integers("axes", 3) or axes)
+        axes = tuple(normalize(axis, rank) for axis in site.integers("axes", 3) or axes)
     if mode != "constant" or value != 0:
         raise UnsupportedNodeError(f"pads with {value:g} in mode {mode!r}, expected constant zeros")
     if pads is None or len(pads) != 2 * len(axes) or len(set(axes)) != len(axes):
@@ -174,13 +158,13 @@ def emit_concat(site: Site) -> Tensor:
     tensors = [site.tensor(place) for place in range(site.n_operands)]
     if not tensors or not site.has("axis"):
         raise GraphError("has no operands or no axis")
-    axis = _normalize(site.integer("axis", 0), len(tensors[0].shape) + 1)
+    axis = normalize(site.integer("axis", 0), len(tensors[0].shape) + 1)
     if axis == 0:
         raise UnsupportedNodeError("joins along the batch, expected an axis behind it")
     return site.add(Concatenate(axis - 1), *tensors)
 
 
-def _normalize(axis: int, n_axes: int, *, n_places: int | None = None) -> int:
+def normalize(axis: int, n_axes: int, *, n_places: int | None = None) -> int:
     """Return an axis counted from the front; the last of `n_places` may lie behind the axes."""
     if not -n_axes <= axis < (n_places or n_axes):
         raise GraphError(f"axis {axis} does not exist in an operand of {n_axes} axes")
@@ -189,7 +173,7 @@ def _normalize(axis: int, n_axes: int, *, n_places: int | None = None) -> int:
 
 def _sample_axes(axes: tuple[int, ...], n_axes: int) -> set[int]:
     """Return which axes of a sample are meant by axes that count the batch."""
-    places = {_normalize(axis, n_axes) for axis in axes}
+    places = {normalize(axis, n_axes) for axis in axes}
     if len(places) < len(axes):
         raise GraphError(f"axes {list(axes)} name an axis twice")
     if 0 in places:

@@ -12,8 +12,8 @@ import numpy as np
 from ...errors import GraphError
 from ...ir import Op
 from ...ir.ops import Flatten, Identity, Reshape
-from .draft import Draft, Tensor, UnsupportedNodeError, Value
-from .folding import Constant
+from .draft import Draft, Mask, Tensor, UnsupportedNodeError, Value
+from .folding import BATCH_SIZES, Constant
 from .structure import OnnxNode
 from .tensors import Numbers, check_tensor, decode
 
@@ -30,6 +30,7 @@ class Site:
         opset: Of the file.
         name: Name of the graph's node that stands for the result.
         result: Name of the tensor that the translation gives.
+        further: What other results of the node are, by name.
     """
 
     draft: Draft
@@ -37,6 +38,7 @@ class Site:
     opset: int
     name: str = ""
     result: str = ""
+    further: dict[str, Tensor] = field(default_factory=dict)
     _attributes: dict[str, Any] = field(default_factory=dict)
     _n_operands_read: int = 0
 
@@ -56,9 +58,16 @@ class Site:
             operands: Of what.
             inner: What it is called within the ONNX node; "" is the node's result.
         """
+        return self.value(self.lower(inner, op, tuple(operand.node for operand in operands)))
+
+    def lower(self, inner: str, op: Op, nodes: tuple[str, ...]) -> str:
+        """Append a node and return its name: `lowering.Emit`."""
         name = f"{self.name}/{inner}" if inner else self.name
-        nodes = tuple(operand.node for operand in operands)
-        return self.draft.add(name, op, nodes, self.node.proto.name or self.node.name)
+        return self.draft.add(name, op, nodes, self.node.proto.name or self.node.name).node
+
+    def value(self, node: str, like: Tensor | None = None) -> Tensor:
+        """Return a node's result; it has rows if `like` has."""
+        return Tensor(node, self.draft.types[node].shape, like is not None and like.has_rows)
 
     def map(self, op: Op, tensor: Tensor, *, inner: str = "") -> Tensor:
         """Append an op that works entry by entry: rows stay rows."""
@@ -98,6 +107,11 @@ class Site:
             raise UnsupportedNodeError(
                 f"operand {place + 1} is a constant, expected a value that depends on the input"
             )
+        if isinstance(operand, Mask):
+            raise UnsupportedNodeError(
+                f"operand {place + 1} is a comparison of {operand.x.node} with {operand.bound:g}, "
+                "expected a value"
+            )
         if operand is None:
             raise GraphError(f"operand {place + 1} is missing")
         if operand.has_rows and not rows:
@@ -113,7 +127,7 @@ class Site:
         operand = self.operand(place)
         if operand is None:
             return None
-        if isinstance(operand, Tensor):
+        if not isinstance(operand, Constant):
             raise UnsupportedNodeError(f"{what} depends on the input, expected a constant")
         if not operand.is_fixed:
             raise UnsupportedNodeError(
@@ -181,6 +195,26 @@ class Site:
             raise GraphError(f"{name} is {array.dtype}{list(array.shape)}, expected integers")
         return tuple(int(each) for each in array.reshape(-1).tolist())
 
+    def sizes(self, place: int, what: str) -> list[tuple[int, list[int]]]:
+        """Return a constant list of sizes, batch in front, for each of BATCH_SIZES."""
+        operand = self.operand(place)
+        if not isinstance(operand, Constant):
+            raise UnsupportedNodeError(f"{what} depends on the input's values, expected a constant")
+        fixed = self.draft.static_batch
+        result = []
+        for at, n_samples in enumerate(BATCH_SIZES):
+            array = operand.at(at)
+            if array.ndim != 1 or array.dtype.kind != "i" or not array.size:
+                raise GraphError(
+                    f"{what} is {array.dtype}{list(array.shape)}, expected a list of integers"
+                )
+            sizes = [int(size) for size in array.tolist()]
+            if fixed and operand.is_fixed and sizes[0] > 0 and sizes[0] % fixed == 0:
+                # An exporter that was given a fixed batch size writes it as a number.
+                sizes[0] = sizes[0] // fixed * n_samples
+            result.append((n_samples, sizes))
+        return result
+
     def integer(self, name: str, default: int) -> int:
         """Return an attribute that is an integer."""
         attribute = self._take(name, "INT")
@@ -239,7 +273,7 @@ class Site:
                 f"takes {self.n_operands} operands, expected at most {self._n_operands_read}"
             )
         for name in self.node.outputs[1:]:
-            if name and self.draft.consumers.get(name):
+            if name and name not in self.further and self.draft.consumers.get(name):
                 raise UnsupportedNodeError(
                     f"its further result {name!r} is used, expected only the first one to be"
                 )

@@ -9,41 +9,19 @@ import numpy as np
 
 from ...errors import FormatError, GraphError, UnsupportedOpError
 from ...ir.ops import Identity, Input
-from .draft import Draft, Tensor, UnsupportedNodeError, Value
+from .draft import Draft, Mask, Tensor, UnsupportedNodeError, Value
 from .files import OnnxModel
 from .folding import BATCH_SIZES, FOLDABLE, SLACK_ELEMENTS, Constant, Folder
+from .reasons import ELEMENTWISE, REASONS, find_reason
 from .site import Site
 from .structure import OnnxInput, OnnxNode
 from .tensors import DAMAGED, Numbers, decode, type_name
 
-Emit = Callable[[Site], Tensor]
+Emit = Callable[[Site], Tensor | Mask]
 """Appends the nodes of one ONNX node and returns its result."""
 
 MAX_BATCH = 1024
 """Fixed batch size of a file; every run fills that many samples."""
-
-ELEMENTWISE = frozenset((
-    "Abs", "Acos", "Asin", "Atan", "Ceil", "Celu", "Clip", "Cos", "Elu", "Erf", "Exp", "Floor",
-    "Gelu", "HardSigmoid", "HardSwish", "InstanceNormalization", "LRN", "LayerNormalization",
-    "LeakyRelu", "Log", "LogSoftmax", "LpNormalization", "MeanVarianceNormalization", "Mish",
-    "Neg", "PRelu", "Reciprocal", "Round", "Selu", "Shrink", "Sign", "Sin", "Softplus", "Softsign",
-    "Sqrt", "Swish", "Tanh", "ThresholdedRelu",
-))  # fmt: skip
-"""Op types that keep the shape of their first operand: where one of them is refused, what follows
-is looked at all the same, for all reasons at once."""
-
-
-REASONS = {
-    "If": "runs a network of its own",
-    "Loop": "runs a network of its own",
-    "Scan": "runs a network of its own",
-    "GRU": "keeps a state from step to step",
-    "LSTM": "keeps a state from step to step",
-    "RNN": "keeps a state from step to step",
-    "StatefulPartitionedCall": "is what Keras' exporter writes for a layer that it does not know, "
-    "such as a grouped Conv2D; read the .keras file instead",
-}
-"""Why an op type has no translation, where there is more to say."""
 
 
 @dataclass
@@ -86,6 +64,7 @@ class Translation:
             if not all(name in self.draft.values for name in filter(None, node.outputs)):
                 self._translate_node(node)
         outputs = tuple(self._output(name) for name in self.model.outputs)
+        self.draft.remove_unused(outputs)
         return inputs, outputs
 
     def _find_batch(self) -> int | None:
@@ -112,6 +91,8 @@ class Translation:
         value = self.draft.values[name]
         if isinstance(value, Constant):
             self._refuse(f"{name} (output)", "does not depend on the input, expected it to")
+        elif isinstance(value, Mask):
+            self._refuse(f"{name} (output)", "is a comparison, expected a value")
         elif value is not None and value.has_rows:
             self._refuse(
                 f"{name} (output)", "mixes the batch with other axes, expected it in front"
@@ -164,19 +145,19 @@ class Translation:
         if self._fold(node):
             return
         if node.op_type in {"Shape", "Size"} and operands:
-            if isinstance(operands[0], Tensor):
-                self._measure(node, operands[0])
+            measured = operands[0].x if isinstance(operands[0], Mask) else operands[0]
+            if isinstance(measured, Tensor):
+                self._measure(node, measured)
         elif node.op_type in self.operators:
             if None not in operands:
                 self._emit(node, operands)
         elif node.op_type not in FOLDABLE:
-            reason = REASONS.get(node.op_type, "has no translation")
+            reason = find_reason(node.op_type)
             self._refuse(str(node), f"{reason}, expected one of the operators in the hint")
             self._pass_through(node, operands)
         elif None not in operands:
-            self._refuse(
-                str(node), "takes a value that depends on the input, expected only constants"
-            )
+            reason = REASONS.get(node.op_type, "takes a value that depends on the input")
+            self._refuse(str(node), f"{reason}, expected only constants")
             self._pass_through(node, operands)
 
     def _emit(self, node: OnnxNode, operands: list[Value]) -> None:
@@ -187,6 +168,7 @@ class Translation:
                 result = self.operators[node.op_type](site)
             site.check_finished()
             self.draft.values[site.result] = result
+            self.draft.values.update(site.further)
         except UnsupportedNodeError as error:
             self._refuse(str(node), error)
             self._pass_through(node, operands)
@@ -194,9 +176,16 @@ class Translation:
             raise FormatError(f"{node}: {error}", hint=error.hint or DAMAGED) from error
 
     def _pass_through(self, node: OnnxNode, operands: list[Value]) -> None:
-        if node.op_type in ELEMENTWISE and operands and isinstance(operands[0], Tensor):
-            name = (operands[0].node,)
-            self.draft.values[node.outputs[0]] = self.draft.add(node.name, Identity(), name, "")
+        """Let an operand stand for a refused result of the same shape."""
+        if node.op_type not in ELEMENTWISE or None in operands:
+            return
+        tensors = [each for each in operands if isinstance(each, Tensor)]
+        for each in tensors:
+            if all(_broadcasts(other.shape, each.shape) for other in tensors):
+                self.draft.values[node.outputs[0]] = self.draft.add(
+                    node.name, Identity(), (each.node,), ""
+                )
+                return
 
     def _measure(self, node: OnnxNode, tensor: Tensor) -> None:
         """Give the shape of a tensor as a constant that depends on the batch size."""
@@ -218,6 +207,10 @@ class Translation:
         if node.op_type == "Size":
             values = tuple(np.array(shape.prod()) for shape in shapes)
         self.draft.values[node.outputs[0]] = Constant(values)
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    return len(shape) == len(to) and all(a in {1, b} for a, b in zip(shape, to, strict=True))
 
 
 def _sample_shape(declared: OnnxInput) -> tuple[int, ...]:

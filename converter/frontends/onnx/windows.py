@@ -9,6 +9,7 @@ from ...errors import GraphError
 from ...ir.ops import AveragePool, Conv, GlobalAveragePool, Identity, MaxPool, Op, Transpose
 from ...ir.windows import Window
 from .draft import Tensor, UnsupportedNodeError
+from .operands import constant_like, scaled
 from .site import Site
 
 Pairs = tuple[tuple[int, int], ...]
@@ -79,12 +80,19 @@ def emit_reduce_mean(site: Site) -> Tensor:
     return _emit_reduction(site, _mean)
 
 
+def emit_reduce_sum(site: Site) -> Tensor:
+    """Sum over axes behind the batch: the mean times its number of entries."""
+    return _emit_reduction(site, _mean, is_sum=True)
+
+
 def emit_reduce_max(site: Site) -> Tensor:
     """Maximum over axes behind the batch."""
     return _emit_reduction(site, _maximum)
 
 
-def _emit_reduction(site: Site, pool: Callable[[tuple[int, ...]], Op]) -> Tensor:
+def _emit_reduction(
+    site: Site, pool: Callable[[tuple[int, ...]], Op], *, is_sum: bool = False
+) -> Tensor:
     x = site.tensor(0)
     rank = len(x.shape) + 1
     axes = site.integers("axes", 1) or ()
@@ -99,7 +107,12 @@ def _emit_reduction(site: Site, pool: Callable[[tuple[int, ...]], Op]) -> Tensor
         raise UnsupportedNodeError(
             f"reduces the axes {sorted(places) or 'all'}, expected axes behind the batch"
         )
-    return _reduce(site, x, {axis - 1 for axis in places}, keeps_axes=keeps_axes, pool=pool)
+    reduced = {axis - 1 for axis in places}
+    if not is_sum:
+        return _reduce(site, x, reduced, keeps_axes=keeps_axes, pool=pool)
+    factor = math.prod(x.shape[axis] for axis in reduced)
+    x = scaled(site, x, factor, constant_like(x, 0), inner="times")
+    return _reduce(site, x, reduced, keeps_axes=keeps_axes, pool=pool)
 
 
 def _reduce(

@@ -1,6 +1,6 @@
 """Writes .onnx files node by node, and compares what is read with onnxruntime."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +115,21 @@ def check(path: Path, n_samples: int = 3, tolerance: float = 1e-4) -> Graph:
 
 def op_names(graph: Graph) -> list[str]:
     return [type(node.op).__name__ for node in graph.nodes]
+
+
+Case = Callable[[Writer], str]
+
+
+def on(op_type: str, *shape: int, **attributes: Any) -> Case:
+    """One operator on an input."""
+    return lambda w: w.op(op_type, w.input(*shape), **attributes)
+
+
+def cases_of(*groups: tuple[int, int, dict[str, Case]]) -> dict[tuple[str, int], Case]:
+    """Cases by name and opset, from (first opset, last opset, cases): at both ends."""
+    return {
+        (name, opset): case
+        for first, last, cases in groups
+        for name, case in cases.items()
+        for opset in (first, last)
+    }

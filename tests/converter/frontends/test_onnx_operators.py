@@ -1,6 +1,5 @@
 """Every ONNX operator with random weights: what is read equals onnxruntime."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +7,8 @@ import pytest
 
 from spikeport.converter.frontends.onnx import OPERATORS
 
-from .onnx_writer import NEWEST, OPSETS, Writer, check, op_names
-
-Case = Callable[[Writer], str]
+from . import test_onnx_activations, test_onnx_selecting
+from .onnx_writer import NEWEST, OPSETS, Case, Writer, check, on, op_names
 
 
 def conv(*shape: int, image: tuple[int, ...] = (4, 9, 8), **attributes) -> Case:
@@ -19,11 +17,6 @@ def conv(*shape: int, image: tuple[int, ...] = (4, 9, 8), **attributes) -> Case:
 
 def pool(op_type: str, image: tuple[int, ...] = (3, 9, 8), **attributes) -> Case:
     return lambda w: w.op(op_type, w.input(*image), **attributes)
-
-
-def on(op_type: str, *shape: int, **attributes) -> Case:
-    """One operator on an input."""
-    return lambda w: w.op(op_type, w.input(*shape), **attributes)
 
 
 def with_constant(op_type: str, *sizes: int, first: bool = False) -> Case:
@@ -161,6 +154,11 @@ CASES: dict[str, Case] = {
     "pad": padded,
     "reduce max": reduced("ReduceMax", (3, 4, 5), [2, 3], keepdims=0),
     "reduce max last": reduced("ReduceMax", (3, 4, 5), [3]),
+    "reduce sum": lambda w: (
+        w.op("ReduceSum", w.input(3, 4, 5), w.integers(2, 3), keepdims=0)
+        if w.opset >= 13
+        else w.op("ReduceSum", w.input(3, 4, 5), axes=[2, 3], keepdims=0)
+    ),
     "reduce mean": reduced("ReduceMean", (3, 4, 5), [2, 3]),
     "reduce mean no axes": reduced("ReduceMean", (3, 4, 5), [2, 3], keepdims=0),
     "reduce mean channels last": reduced("ReduceMean", (3, 4, 5), [1, 2], keepdims=0),
@@ -268,8 +266,9 @@ def test_newer_operator_equals_onnxruntime(since: int, case: str, tmp_path: Path
 
 
 def test_every_operator_has_a_case() -> None:
-    used = set()
-    for cases in (CASES, *SINCE.values()):
+    used = {"Swish"}
+    others = (test_onnx_activations.CASES, test_onnx_selecting.CASES)
+    for cases in (CASES, *SINCE.values(), *others):
         for build in cases.values():
             w = Writer(NEWEST)
             build(w)
