@@ -344,4 +344,4 @@ def test_unsupported_layers_are_all_named(tmp_path):
     assert "first (Elu)" in output
     assert "second (Erf)" in output
     assert not (tmp_path / "odd.snn").exists()
-    assert "first (Elu)" in fails("check", tmp_path / "odd.onnx")
+    assert "first (Elu): elu is not a ReLU" in fails("check", tmp_path / "odd.onnx")

@@ -177,12 +177,12 @@ def _translate(model: OnnxModel, where: str, name: str) -> tuple[Graph, dict[str
     try:
         translation = Translation(model, OPERATORS)
         inputs, outputs = translation.translate()
-        if translation.reasons:
+        reasons = translation.all_reasons()
+        if reasons:
             raise UnsupportedOpError(
-                f"{where}: {len(translation.reasons)} reasons why it cannot be translated, "
-                "expected none:",
-                reasons=tuple(translation.reasons),
-                hint=_hint(translation.reasons),
+                f"{where}: {len(reasons)} reasons why it cannot be translated, expected none:",
+                reasons=reasons,
+                hint=_hint(reasons),
             )
         check_nodes(model)
         described = {
@@ -200,7 +200,7 @@ def _translate(model: OnnxModel, where: str, name: str) -> tuple[Graph, dict[str
         raise FormatError(f"{where}: {error}", hint=error.hint or DAMAGED) from error
 
 
-def _hint(reasons: list[str]) -> str:
+def _hint(reasons: tuple[str, ...]) -> str:
     n_inputs = sum(" (input): " in reason for reason in reasons)
     parts = ["export the network with float32 inputs of fixed sizes"] if n_inputs else []
     if n_inputs < len(reasons):

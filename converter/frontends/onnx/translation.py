@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...errors import FormatError, GraphError, UnsupportedOpError
+from ...ir import Activation
+from ...ir.analog import explain
 from ...ir.ops import Identity, Input
 from .draft import Draft, Mask, Tensor, UnsupportedNodeError, Value
 from .files import OnnxModel
@@ -31,12 +33,14 @@ class Translation:
     Attributes:
         model: The file.
         operators: Translations by op type.
-        reasons: Why nodes have no translation, one line each.
+        reasons: Why nodes cannot be read, one line each.
+        not_spiking: Which nodes are read but have no spiking translation, behind how many reasons.
     """
 
     model: OnnxModel
     operators: Mapping[str, Emit]
     reasons: list[str] = field(default_factory=list)
+    not_spiking: list[tuple[int, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         consumers: dict[str, list[OnnxNode | None]] = {}
@@ -66,6 +70,13 @@ class Translation:
         outputs = tuple(self._output(name) for name in self.model.outputs)
         self.draft.remove_unused(outputs)
         return inputs, outputs
+
+    def all_reasons(self) -> tuple[str, ...]:
+        """Return the reasons with what would be refused next, if there are any."""
+        found = list(self.reasons)
+        for place, reason in reversed(self.not_spiking):
+            found.insert(place, reason)
+        return tuple(found) if self.reasons else ()
 
     def _find_batch(self) -> int | None:
         sizes = {declared.shape[0] for declared in self.model.inputs if declared.shape} - {None}
@@ -167,6 +178,9 @@ class Translation:
             with np.errstate(over="ignore", invalid="ignore"):
                 result = self.operators[node.op_type](site)
             site.check_finished()
+            last = self.draft.nodes[-1]
+            if isinstance(last.op, Activation):
+                self.not_spiking.append((len(self.reasons), f"{node}: {explain(last.op)}"))
             self.draft.values[site.result] = result
             self.draft.values.update(site.further)
         except UnsupportedNodeError as error:

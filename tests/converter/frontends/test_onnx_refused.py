@@ -26,7 +26,7 @@ def refuse(path: Path, *patterns: str) -> UnsupportedOpError:
 
 def test_every_reason_is_listed_at_once(tmp_path: Path) -> None:
     w = Writer()
-    y = w.op("LRN", w.conv(w.input(3, 6, 6), 4, 3, 3, 3), size=3)
+    y = w.op("LRN", w.op("Elu", w.conv(w.input(3, 6, 6), 4, 3, 3, 3)), size=3)
     y = w.op("Shrink", w.op("MaxPool", y, kernel_shape=[2, 2]))
     y = w.op(
         "AveragePool", w.op("Clip", y, *[w.constant(1.0)] * 2), kernel_shape=[2, 2], pads=[-1] * 4
@@ -37,16 +37,17 @@ def test_every_reason_is_listed_at_once(tmp_path: Path) -> None:
     y = w.op("Scan", z, body=loop, num_scan_inputs=1)
     error = refuse(
         w.save(tmp_path, y),
-        "lrn1 (LRN): divides by the energy of neighboring channels, which no rate of spikes stands",
-        "shrink3 (Shrink): has no translation, expected one of the operators in the hint",
-        "clip4 (Clip): has the bounds 1 and 1, expected min < max",
-        "averagepool5 (AveragePool): pads [-1, -1, -1, -1] are negative, expected sizes >= 0",
-        "topk6 (TopK): has no translation",
-        "gelu8 (com.example.Gelu): has no translation",
-        "scan9 (Scan): runs a network of its own",
+        "elu1 (Elu): elu is not a ReLU, no rate of spikes stands for it",
+        "lrn2 (LRN): divides by the energy of neighboring channels, which no rate of spikes stands",
+        "shrink4 (Shrink): has no translation, expected one of the operators in the hint",
+        "clip5 (Clip): has the bounds 1 and 1, expected min < max",
+        "averagepool6 (AveragePool): pads [-1, -1, -1, -1] are negative, expected sizes >= 0",
+        "topk7 (TopK): has no translation",
+        "gelu9 (com.example.Gelu): has no translation",
+        "scan10 (Scan): runs a network of its own",
     )
-    assert str(error).startswith(f"{tmp_path}/network.onnx: 7 reasons why it cannot be translated")
-    assert "\n  lrn1 (LRN)" in str(error)
+    assert str(error).startswith(f"{tmp_path}/network.onnx: 8 reasons why it cannot be translated")
+    assert "\n  lrn2 (LRN)" in str(error)
     assert error.hint == f"operators with a translation: {', '.join(OPERATORS)}"
 
 
