@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import FormatError
+from .heaps import check_heaps
 
 if TYPE_CHECKING:
     import h5py
@@ -57,9 +58,10 @@ def hdf5_errors(where: str) -> Iterator[None]:
 
 
 def open_hdf5(file: Any, where: str) -> h5py.File:
-    """Open a path or a binary file object for reading."""
+    """Open a binary file object for reading."""
     import h5py
 
+    check_heaps(file, where, DAMAGED)
     with hdf5_errors(where):
         return h5py.File(file, "r")
 

@@ -1,6 +1,5 @@
 """Files after an accident, and files from an enemy: refused, quickly, with a FormatError."""
 
-import copy
 import json
 import random
 import struct
@@ -14,6 +13,13 @@ from hypothesis import strategies as st
 from spikeport.converter.errors import FormatError
 from spikeport.converter.exports.snn import decode_graph, encode_graph
 from spikeport.converter.ir import Graph, StatefulOp, run
+
+from ...fuzz.mutations import SNN_BYTES, tamper
+
+VALUES = [
+    None, True, False, 0, 1, -1, 2, 3, 7, 2**20, 2**31, 2**62, -(2**62), 0.5, 1e308, -0.0, "", "x",
+    "subtract", "Dense", "Input", "\ud7ff", [], [1], [[1, 1]], [2, 2], [[0, 0], [0, 0]], {},
+]  # fmt: skip
 
 SECONDS = 10
 """Of the processor, for one hostile file."""
@@ -45,62 +51,7 @@ def golden_file(golden_graph) -> bytes:
     return encode_graph(golden_graph)
 
 
-def flip(file: bytearray, r: random.Random) -> None:
-    for _ in range(r.choice([1, 1, 2, 30])):
-        file[r.randrange(len(file))] ^= 1 << r.randrange(8)
-
-
-def overwrite(file: bytearray, r: random.Random) -> None:
-    start = r.randrange(len(file))
-    stop = min(len(file), start + r.choice([1, 4, 100]))
-    file[start:stop] = r.choice([
-        bytes(stop - start),
-        b"\xff" * (stop - start),
-        b"[" * (stop - start),
-    ])
-
-
-def insert(file: bytearray, r: random.Random) -> None:
-    start = r.randrange(len(file) + 1)
-    file[start:start] = r.choice([b"\0", b" ", b'"', b"}", b"[[[[", b"1e999", r.randbytes(50)])
-
-
-def remove(file: bytearray, r: random.Random) -> None:
-    start = r.randrange(len(file))
-    del file[start : start + r.choice([1, 8, 200])]
-
-
-def repeat(file: bytearray, r: random.Random) -> None:
-    start, stop = sorted(r.sample(range(len(file)), 2))
-    file[stop:stop] = file[start:stop]
-
-
-def swap(file: bytearray, r: random.Random) -> None:
-    n = r.choice([1, 4, 16])
-    a, b = r.sample(range(0, len(file) - n, n), 2)
-    file[a : a + n], file[b : b + n] = file[b : b + n], file[a : a + n]
-
-
-def resize(file: bytearray, r: random.Random) -> None:
-    length = int.from_bytes(file[:8], "little")
-    file[:8] = struct.pack("<Q", r.choice([0, 1, (length + 8) % 2**64, 2**23, 2**40, 2**64 - 1]))
-
-
-def renumber(file: bytearray, r: random.Random) -> None:
-    """Another number in the header: sizes, offsets, versions, strides."""
-    length = int.from_bytes(file[:8], "little")
-    digits = [i for i in range(8, 8 + length) if chr(file[i]).isdigit()]
-    place = r.choice(digits)
-    new = str(r.choice([0, -1, 1, 7, 2**31, 2**63, 2**64, 1e400, "NaN", "null", "[]"])).encode()
-    file[place : place + 1] = new
-    if r.random() < 0.5:
-        file[:8] = struct.pack("<Q", length + len(new) - 1)
-
-
-MUTATIONS = (flip, overwrite, insert, remove, repeat, swap, resize, renumber)
-
-
-@pytest.mark.parametrize("mutate", MUTATIONS, ids=lambda mutate: mutate.__name__)
+@pytest.mark.parametrize("mutate", SNN_BYTES, ids=lambda mutate: mutate.__name__)
 def test_mutations(golden_file, mutate):
     r = random.Random(mutate.__name__)
     n_changed = 0
@@ -135,36 +86,6 @@ def test_any_bytes(raw):
     refuse(struct.pack("<Q", len(raw)) + raw)
 
 
-VALUES = [
-    None, True, False, 0, 1, -1, 2, 3, 7, 2**20, 2**31, 2**62, -(2**62), 0.5, 1e308, -0.0, "", "x",
-    "subtract", "Dense", "Input", "\ud7ff", [], [1], [[1, 1]], [2, 2], [[0, 0], [0, 0]], {},
-]  # fmt: skip
-
-
-def places(value: object, found: list) -> list:
-    """Every container inside a JSON value, with its keys."""
-    items = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, child in items:
-        found.append((value, key))
-        if isinstance(child, dict | list):
-            places(child, found)
-    return found
-
-
-def tamper(document: dict, r: random.Random) -> None:
-    for _ in range(r.choice([1, 1, 2, 4])):
-        container, key = r.choice(places(document, []))
-        action = r.random()
-        if action < 0.7:
-            container[key] = copy.deepcopy(r.choice(VALUES))
-        elif action < 0.8:
-            del container[key]
-        elif isinstance(container, dict):
-            container[r.choice(["name", "op", "axis", "zzz"])] = copy.deepcopy(r.choice(VALUES))
-        else:
-            container.insert(key, copy.deepcopy(r.choice([container[key], *VALUES])))
-
-
 def tamper_arrays(arrays: dict, r: random.Random) -> None:
     if arrays and r.random() < 0.3:
         name = r.choice(list(arrays))
@@ -180,7 +101,7 @@ def test_lies_with_the_right_hashes(golden_file, forge):
     for _ in range(500):
         forged = forge(
             golden_file,
-            lambda document: tamper(document, r),
+            lambda document: tamper(document, r, VALUES),
             lambda arrays: tamper_arrays(arrays, r),
         )
         try:

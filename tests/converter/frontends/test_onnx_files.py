@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from spikeport.converter.errors import ConversionError, FormatError
+from spikeport.converter.errors import FormatError
 from spikeport.converter.frontends.onnx import external as onnx_external
 from spikeport.converter.frontends.onnx import files as onnx_files
 from spikeport.converter.frontends.onnx import functions as onnx_functions
@@ -358,33 +358,6 @@ def test_cut_anywhere(tmp_path: Path) -> None:
         path.write_bytes(content[:size])
         with pytest.raises(FormatError, match=r"network\.onnx: "):
             read_onnx(path)
-
-
-def test_flipped_bits_are_refused_or_read_right(tmp_path: Path) -> None:
-    w = Writer()
-    y = w.op("Reshape", w.conv(w.input(2, 5, 5), 3, 2, 3, 3), w.integers(0, -1))
-    content = w.model(w.gemm(y, 27, 4)).SerializeToString()
-    random = np.random.default_rng(0)
-    path = tmp_path / "network.onnx"
-    for _ in range(300):
-        changed = bytearray(content)
-        # Weights hold most of the bytes; flip where the structure is.
-        structure = [i for i, byte in enumerate(content) if i < 400 or i > len(content) - 200]
-        changed[random.choice(structure)] ^= 1 << random.integers(8)
-        path.write_bytes(changed)
-        try:
-            read_onnx(path)
-        except ConversionError as error:
-            assert "network.onnx: " in str(error)  # noqa: PT017
-        else:
-            check_or_refused_by_onnxruntime(path)
-
-
-def check_or_refused_by_onnxruntime(path: Path) -> None:
-    try:
-        check(path)
-    except ConversionError as error:
-        assert "onnxruntime cannot run the network" in str(error)  # noqa: PT017
 
 
 def test_no_file(tmp_path: Path) -> None:
