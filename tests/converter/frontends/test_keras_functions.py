@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 
 from spikeport.converter.frontends import read
 from spikeport.converter.frontends.keras import FUNCTIONS
@@ -115,6 +116,20 @@ def test_every_function_of_the_table_is_compared() -> None:
     models = [build(case) for case in CASES.values()]
     compared = {f"ops.{type(each).__name__}" for model in models for each in model.operations}
     assert set(FUNCTIONS) <= compared
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_the_own_layer_of_an_application(suffix: str, tmp_path: Path) -> None:
+    """InceptionResNetV2 has a layer of its own, which an .h5 file names without its module."""
+    x = kl.Input((4, 5, 3), name="x")
+    y = CustomScaleLayer(0.25)([x, kl.Conv2D(3, 1, name="conv")(x)])
+    path = tmp_path / f"net{suffix}"
+    model = randomize(keras.Model(x, kl.ReLU(name="relu")(y), name="net"))
+    model.save(path)
+    source = read(path)
+    inputs = samples(source.graph)
+    assert_equal(source.run(inputs), read(model).run(inputs))
+    assert_equal(run(source.graph, inputs), source.run(inputs))
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
