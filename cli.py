@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,18 +119,19 @@ def check(model: str, keep_analog: tuple[str, ...], as_json: bool) -> None:
     import dataclasses
 
     from spikeport.converter.check import check as find
-    from spikeport.converter.check import hint_of, refusals
+    from spikeport.converter.check import findings_of, hint_of, refusals
     from spikeport.converter.errors import UnsupportedOpError
     from spikeport.runtime.report.text import make_table
 
     try:
         findings = find(_read(model), keep_analog)
+        refused = refusals(findings)
+        hint = hint_of(findings)
     except UnsupportedOpError as error:
-        if not as_json:
+        if not error.reasons:
             raise
-        click.echo(json.dumps({"convertible": False, "nodes": [], "reasons": error.reasons}))
-        click.get_current_context().exit(1)
-    refused = refusals(findings)
+        findings, refused = findings_of(error), error.reasons
+        hint = "take them out of the network, or replace them; docs/reading.md says what is read"
     if as_json:
         nodes = [dataclasses.asdict(finding) for finding in findings]
         click.echo(json.dumps({"convertible": not refused, "nodes": nodes, "reasons": refused}))
@@ -137,11 +139,11 @@ def check(model: str, keep_analog: tuple[str, ...], as_json: bool) -> None:
         headings = ["node", "op", "becomes", "status", "note"]
         rows = [[f.node, f.op, f.becomes, f.status, f.note] for f in findings]
         _console().print(make_table(headings, rows))
-        nodes_are = "node is" if len(refused) == 1 else "nodes are"
-        verdict = f"{len(refused)} {nodes_are} refused" if refused else "can be converted"
-        click.echo(f"{model}: {verdict}")
+        counts = Counter(finding.status for finding in findings)
+        shown = ", ".join(f"{count} {status}" for status, count in counts.items())
+        click.echo(f"{model}: can{'not' if refused else ''} be converted; nodes: {shown}")
         if refused:
-            click.echo(f"Hint: {hint_of(findings)}", err=True)
+            click.echo(f"Hint: {hint}", err=True)
     click.get_current_context().exit(1 if refused else 0)
 
 

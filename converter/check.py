@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .errors import PassError
+from .errors import PassError, UnsupportedOpError
 from .frontends import Source
 from .ir import Activation, Graph, Node, Op
 from .ir.analog import ANALOG, explain
@@ -87,6 +88,17 @@ def check(source: Source, keep_analog: tuple[str, ...] = ()) -> tuple[Finding, .
     return tuple(findings)
 
 
+def findings_of(error: UnsupportedOpError) -> tuple[Finding, ...]:
+    """Return a finding per reason why a network cannot be read; what can be read is left out."""
+    findings = []
+    for reason in error.reasons:
+        match = _REASON.fullmatch(reason)
+        node, _, note = reason.partition(": ")
+        node, op, note = match.groups() if match else (node, "", note)
+        findings.append(Finding(node, op, "nothing", REFUSED, note))
+    return tuple(findings)
+
+
 def hint_of(findings: tuple[Finding, ...]) -> str:
     """Return what to do about the nodes that are refused."""
     names = [finding.node for finding in findings if finding.status == REFUSED]
@@ -100,6 +112,7 @@ def refusals(findings: tuple[Finding, ...]) -> tuple[str, ...]:
     return tuple(f"{f.node} ({f.op}): {f.note}" for f in findings if f.status == REFUSED)
 
 
+_REASON = re.compile(r"(.+?) \(([^()]*)\): (.*)", re.DOTALL)
 _HEAD = ("read-out of the potential", EXACT, "applied to the accumulated potential")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -344,4 +345,11 @@ def test_unsupported_layers_are_all_named(tmp_path):
     assert "first (Elu)" in output
     assert "second (Erf)" in output
     assert not (tmp_path / "odd.snn").exists()
-    assert "first (Elu): elu is not a ReLU" in fails("check", tmp_path / "odd.onnx")
+    table = spikeport("check", tmp_path / "odd.onnx", expect=1)
+    assert re.search(r"first +Elu +nothing +refused +elu is not a ReLU", table)
+    assert re.search(r"second +Erf +nothing +refused +", table)
+    assert "odd.onnx: cannot be converted; nodes: 2 refused" in table
+    result = json.loads(spikeport("check", tmp_path / "odd.onnx", "--json", expect=1))
+    assert not result["convertible"]
+    assert [node["op"] for node in result["nodes"]] == ["Elu", "Erf"]
+    assert len(result["reasons"]) == 2

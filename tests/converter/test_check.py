@@ -1,6 +1,7 @@
 import numpy as np
 
-from spikeport.converter.check import APPROXIMATE, EXACT, REFUSED, check, refusals
+from spikeport.converter.check import APPROXIMATE, EXACT, REFUSED, check, findings_of, refusals
+from spikeport.converter.errors import UnsupportedOpError
 from spikeport.converter.frontends import Source
 from spikeport.converter.ir import OPS, Activation, Graph, Node, StatefulOp, run
 from spikeport.converter.ir.ops import (
@@ -44,6 +45,16 @@ def test_what_each_node_becomes():
     assert found[3].note.endswith("or the cap")
     assert found[4].becomes == "max-pool of accumulated spikes"
     assert found[8].becomes == "read-out of the potential"
+
+
+def test_reasons_why_a_network_cannot_be_read_are_findings():
+    reasons = ("a/b (Erf): is (odd): really", "x (y) (Loop): runs a network", "inputs: differ")
+    found = findings_of(UnsupportedOpError("net: 3 reasons", reasons=reasons))
+    assert [(f.node, f.op, f.note) for f in found] == [
+        ("a/b", "Erf", "is (odd): really"), ("x (y)", "Loop", "runs a network"),
+        ("inputs", "", "differ"),
+    ]  # fmt: skip
+    assert {f.status for f in found} == {REFUSED}
 
 
 def test_softmax_inside_is_refused():
