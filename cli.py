@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from spikeport.models.datasets import Data
     from spikeport.runtime.energy import Constants
     from spikeport.runtime.evaluate import Evaluation
+    from spikeport.runtime.sweep.cluster import Cluster
 
 RECIPE_HELP = "rate, classic or diehl; `spikeport recipes` says what they do."
 KEEP_HELP = "Keep a node without a spiking translation analog; repeatable."
 DATA_HELP = "fashion-mnist:test, fashion-mnist:train, an .npz with x (and y), or a folder of images"
 OUTPUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+SCHEDULER_HELP = "Simulate on a Dask cluster, as tcp://host:8786."
 DEMO_MODEL, DEMO_SAMPLES, DEMO_STEPS = "lenet", 200, 64
 
 
@@ -219,6 +221,7 @@ def convert(
 @click.option("--batch-size", default=100, show_default=True, help="Samples at a time.")
 @click.option("--engine", default="event", show_default=True, help="event or reference.")
 @click.option("--threads", type=int, help="Samples at the same time.  [default: every core]")
+@click.option("--scheduler", metavar="ADDRESS", help=SCHEDULER_HELP)
 @click.option("--json", "json_file", metavar="FILE", help="Write the figures as JSON; - prints.")
 @click.option("--energy", multiple=True, metavar="NAME=VALUE", help="A constant; repeatable.")
 @_input_options
@@ -231,6 +234,7 @@ def evaluate(
     batch_size: int,
     engine: str,
     threads: int | None,
+    scheduler: str | None,
     json_file: str | None,
     energy: tuple[str, ...],
     input_scale: float,
@@ -264,7 +268,10 @@ def evaluate(
     graph = read_snn(snn)
     source = None if ann is None else _read_ann(ann, graph, snn)
     samples = _load(data, graph, limit, input_scale, input_offset, shipped)
-    evaluation = _evaluate(graph, samples, source, n_steps=n_steps, **settings)
+    with _connect(scheduler) as cluster:
+        if cluster is not None:
+            settings.update(cluster.settings(graph, engine))
+        evaluation = _evaluate(graph, samples, source, n_steps=n_steps, **settings)
     result = evaluation.to_json(
         graph=sha256_of(snn), data=samples.name, seed=None, constants=constants
     )
@@ -336,7 +343,8 @@ def explain(
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--store", required=True, type=click.Path(path_type=Path), help="RESULTS.sqlite")
 @click.option("--threads", type=int, help="Samples at the same time.  [default: every core]")
-def sweep(file: Path, store: Path, threads: int | None) -> None:
+@click.option("--scheduler", metavar="ADDRESS", help=SCHEDULER_HELP)
+def sweep(file: Path, store: Path, threads: int | None, scheduler: str | None) -> None:
     """Convert and evaluate every combination of settings in FILE that the store lacks.
 
     Every finished cell is kept at once: after an interruption the same command goes on. FILE is
@@ -354,8 +362,12 @@ def sweep(file: Path, store: Path, threads: int | None) -> None:
     if threads is not None:
         check_threads(threads)
     cells = read_sweep(file)
-    with open_store(store, create=True) as opened, _progress("cells", len(cells)) as show:
-        outcome = run_sweep(cells, opened, n_threads=threads, progress=show)
+    with (
+        open_store(store, create=True) as opened,
+        _connect(scheduler) as cluster,
+        _progress("cells", len(cells)) as show,
+    ):
+        outcome = run_sweep(cells, opened, n_threads=threads, cluster=cluster, progress=show)
     for cell, message in outcome.failures.items():
         click.echo(f"Error: {cell}: {message}", err=True)
     click.echo(
@@ -535,6 +547,20 @@ def demo() -> None:
         f"{' and '.join(evaluations)}: {DEMO_SAMPLES - n_other} of {DEMO_SAMPLES} samples with the "
         f"same decision at every step; at most {100 * worst:.4f} % of a layer's spike counts differ"
     )
+
+
+@contextlib.contextmanager
+def _connect(scheduler: str | None) -> Iterator[Cluster | None]:
+    """Yield a connection to a Dask scheduler, None without an address."""
+    if scheduler is None:
+        yield None
+        return
+    from spikeport.runtime.sweep.cluster import connect
+
+    with _status(f"connecting to {scheduler}"):
+        opened = connect(scheduler)
+    with opened as cluster:
+        yield cluster
 
 
 def _read(model: str) -> Source:

@@ -23,7 +23,7 @@ from .engines import DEFAULT_ENGINE, ENGINES
 from .metrics import stable_after, wilson_interval
 from .ranges import warn_of_ranges
 from .results import encode, hash_samples
-from .simulation import Simulation, check_threads, neurons
+from .simulation import Runner, Simulation, check_threads, neurons
 from .workload import Workload, WorkloadRecorder
 
 Labels = npt.NDArray[np.int64]
@@ -180,6 +180,7 @@ def evaluate(
     progress: Callable[[int], None] = lambda n_done: None,
     observe: Callable[[Simulation], None] | None = None,
     exit_rule: ExitRule | None = None,
+    runner: Runner | None = None,
 ) -> Evaluation:
     """Simulate a spiking graph on samples and compare it with labels and the ANN.
 
@@ -199,6 +200,7 @@ def evaluate(
             included.
         exit_rule: Ends a sample before T steps; its decision then stays what it is, and the rest
             is neither simulated nor counted.
+        runner: The graph made ready elsewhere, in place of `engine` and `n_threads`.
 
     Raises:
         SimulationError: As `check_settings` says.
@@ -212,7 +214,8 @@ def evaluate(
     n_samples = len(inputs[0])
     decisions = np.empty((n_steps, n_samples), np.int64)
     ann_decisions = np.empty(n_samples, np.int64)
-    runner = ENGINES[engine](graph, n_threads=count_cores() if n_threads is None else n_threads)
+    if runner is None:
+        runner = ENGINES[engine](graph, n_threads=count_cores() if n_threads is None else n_threads)
     progress(0)
     spikes = {node.name: 0 for node in neurons(graph)}
     operations: dict[str, npt.NDArray[np.int64]] = {}

@@ -20,6 +20,7 @@ from ...converter.recipes import choose_options
 from ...models.datasets import Data, load_data
 from ...models.registry import find_model
 from ..evaluate import evaluate
+from .cluster import Cluster
 from .spec import Cell
 from .store import Row, Store
 
@@ -47,6 +48,7 @@ def run_sweep(
     store: Store,
     *,
     n_threads: int | None = None,
+    cluster: Cluster | None = None,
     progress: Callable[[int], None] = lambda n_done: None,
 ) -> Outcome:
     """Run every cell that the store lacks; each is kept as soon as it is done.
@@ -58,6 +60,7 @@ def run_sweep(
         store: Where results are kept and looked up, by a hash of everything they depend on: the
             bytes of model and data, the options of every pass, spikeport's version.
         n_threads: Samples that are simulated at the same time; None takes every core.
+        cluster: Where samples are simulated; None for this process.
         progress: Called with the number of cells done or known.
     """
     n_known, n_done = 0, 0
@@ -70,7 +73,7 @@ def run_sweep(
                 n_known += 1
             else:
                 started = time.perf_counter()
-                result = run_cell(cell, n_threads=n_threads)
+                result = run_cell(cell, n_threads=n_threads, cluster=cluster)
                 store.add(Row(key, settings, result, time.perf_counter() - started))
                 known.add(key)
                 n_done += 1
@@ -103,7 +106,9 @@ def describe(cell: Cell) -> tuple[str, dict[str, Any]]:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(), settings
 
 
-def run_cell(cell: Cell, *, n_threads: int | None = None) -> dict[str, Any]:
+def run_cell(
+    cell: Cell, *, n_threads: int | None = None, cluster: Cluster | None = None
+) -> dict[str, Any]:
     """Convert and evaluate; return what `spikeport evaluate --json` writes, without times.
 
     Raises:
