@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,9 @@ KEEP_HELP = "Keep a node without a spiking translation analog; repeatable."
 DATA_HELP = "fashion-mnist:test, fashion-mnist:train, an .npz with x (and y), or a folder of images"
 OUTPUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 SCHEDULER_HELP = "Simulate on a Dask cluster, as tcp://host:8786."
+SHAPE_HELP = (
+    "Sizes that an .onnx file leaves open, such as 3,224,224; several inputs: NAME=3,224,224."
+)
 DEMO_MODEL, DEMO_SAMPLES, DEMO_STEPS = "lenet", 200, 64
 
 
@@ -108,8 +111,9 @@ def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @main.command()
 @click.argument("model")
 @click.option("--keep-analog", multiple=True, metavar="NODE", help=KEEP_HELP)
+@click.option("--input-shape", "shapes", multiple=True, metavar="SIZES", help=SHAPE_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def check(model: str, keep_analog: tuple[str, ...], as_json: bool) -> None:
+def check(model: str, keep_analog: tuple[str, ...], shapes: tuple[str, ...], as_json: bool) -> None:
     """Say what every node of MODEL becomes, without data.
 
     Exit code 0 if it can be converted, 1 if not; every reason is listed at once.
@@ -126,7 +130,7 @@ def check(model: str, keep_analog: tuple[str, ...], as_json: bool) -> None:
     from spikeport.runtime.report.text import make_table
 
     try:
-        findings = find(_read(model), keep_analog)
+        findings = find(_read(model, shapes), keep_analog)
         refused = refusals(findings)
         hint = hint_of(findings)
     except UnsupportedOpError as error:
@@ -158,6 +162,7 @@ def check(model: str, keep_analog: tuple[str, ...], as_json: bool) -> None:
 @click.option("--calibration-samples", default=1000, show_default=True, help="The first so many.")
 @click.option("--set", "settings", multiple=True, metavar="PASS.OPTION=VALUE", help="Repeatable.")
 @click.option("--keep-analog", multiple=True, metavar="NODE", help=KEEP_HELP)
+@click.option("--input-shape", "shapes", multiple=True, metavar="SIZES", help=SHAPE_HELP)
 @_input_options
 def convert(
     model: str,
@@ -168,6 +173,7 @@ def convert(
     calibration_samples: int,
     settings: tuple[str, ...],
     keep_analog: tuple[str, ...],
+    shapes: tuple[str, ...],
     input_scale: float,
     input_offset: float,
     shipped: bool,
@@ -188,7 +194,7 @@ def convert(
     check_output(output, suffixes=FORMATS)
     options = parse_options(settings)
     choose_options(recipe, options)
-    source = _read(model)
+    source = _read(model, shapes)
     data = _load(
         calibration, source.graph, calibration_samples, input_scale, input_offset, shipped,
         labels=False,
@@ -402,7 +408,8 @@ def results(store: Path, where: tuple[str, ...], as_csv: bool) -> None:
 
 @main.command()
 @click.argument("file", type=str)
-def inspect(file: str) -> None:
+@click.option("--input-shape", "shapes", multiple=True, metavar="SIZES", help=SHAPE_HELP)
+def inspect(file: str, shapes: tuple[str, ...]) -> None:
     """Print a graph: nodes, shapes, parameters, and where it comes from.
 
     FILE is an .snn, .keras, .h5 or .onnx file, or the name of a shipped network.
@@ -416,7 +423,7 @@ def inspect(file: str) -> None:
     from spikeport.converter.ir.text import count_parameters, format_graph
 
     is_spiking = Path(file).suffix.lower() == ".snn"
-    graph = read_snn(Path(file)) if is_spiking else _read(file).graph
+    graph = read_snn(Path(file)) if is_spiking else _read(file, shapes).graph
     click.echo(format_graph(graph))
     click.echo(f"parameters: {count_parameters(graph):,}")
     if is_spiking and analog_nodes(graph):
@@ -563,18 +570,18 @@ def _connect(scheduler: str | None) -> Iterator[Cluster | None]:
         yield cluster
 
 
-def _read(model: str) -> Source:
-    from spikeport.converter.frontends import read
+def _read(model: str, shapes: tuple[str, ...] = ()) -> Source:
+    from spikeport.converter.frontends import parse_input_shapes, read
     from spikeport.models.registry import find_model
 
-    return read(find_model(model))
+    return read(find_model(model), parse_input_shapes(shapes))
 
 
 def _read_ann(model: str, graph: Graph, path: Path) -> Source:
     from spikeport.converter.errors import DataError
 
-    source = _read(model)
     converted = graph.metadata.get("source", {})
+    source = _read_again(model, converted)
     if converted.get("sha256") != source.sha256:
         raise DataError(
             f"--ann {model}: sha256 {source.sha256[:16]} is not that of the network {path} was "
@@ -582,6 +589,15 @@ def _read_ann(model: str, graph: Graph, path: Path) -> Source:
             hint=f"the source was {converted.get('name')}; give that file, or convert again",
         )
     return source
+
+
+def _read_again(model: str, converted: Mapping[str, Any]) -> Source:
+    """Read the network that a graph was converted from, with the input shapes given then."""
+    shapes = converted.get("input_shapes")
+    if not isinstance(shapes, dict) or Path(model).suffix.lower() != ".onnx":
+        return _read(model)
+    parts = {name: sizes if isinstance(sizes, list) else [] for name, sizes in shapes.items()}
+    return _read(model, tuple(f"{name}={','.join(map(str, s))}" for name, s in parts.items()))
 
 
 def _load(

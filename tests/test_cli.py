@@ -324,6 +324,38 @@ def test_interrupt_stops_within_a_second(folder):
     assert not (folder / "late.json").exists()
 
 
+def test_input_shape(tmp_path):
+    """A network with open sizes: told once, remembered for --ann."""
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    weights = np.random.default_rng(0).normal(0, 1, (2, 1, 3, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("GlobalAveragePool", ["b"], ["c"]),
+        helper.make_node("Flatten", ["c"], ["y"]),
+    ]
+    values = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1, "height", "width"]),
+        helper.make_tensor_value_info("y", TensorProto.FLOAT, None),
+    ]
+    graph = helper.make_graph(
+        nodes, "g", values[:1], values[1:], [numpy_helper.from_array(weights, "w")]
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    path = tmp_path / "open.onnx"
+    save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    x = np.random.default_rng(1).uniform(0, 1, (20, 1, 6, 5)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", x=x, y=np.zeros(20, np.int64))
+    data, snn, shape = tmp_path / "data.npz", tmp_path / "open.snn", ["--input-shape", "1,6,5"]
+    assert "Hint: say which sizes with --input-shape" in fails("check", path)
+    assert "can be converted" in spikeport("check", path, *shape)
+    assert "float32[1, 6, 5]" in spikeport("inspect", path, *shape)
+    spikeport("convert", path, *shape, "--calibration", data, "-o", snn, "--n-steps", 8)
+    spikeport("evaluate", snn, "--data", data, "--ann", path, "--json", tmp_path / "figures.json")
+    assert json.loads((tmp_path / "figures.json").read_text())["ann_accuracy"] is not None
+
+
 def test_unsupported_layers_are_all_named(tmp_path):
     from onnx import TensorProto, helper, save
 

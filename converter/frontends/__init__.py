@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import FormatError
+from ..errors import ConversionError, FormatError
 from ..ir import Array, Graph
 
 if TYPE_CHECKING:
@@ -34,19 +34,29 @@ class Source:
     inner: Callable[[tuple[Array, ...]], Mapping[str, Array]] | None = None
 
 
-def _read_keras(source: keras.Model | Path) -> Source:
+InputShapes = Mapping[str, tuple[int, ...]]
+"""Sizes of one sample, without the batch, by the name of the input; "" for the only one."""
+
+
+def _read_keras(source: keras.Model | Path, input_shapes: InputShapes) -> Source:
     from .keras import read_keras
 
+    if input_shapes:
+        raise ConversionError(
+            f"input shapes {dict(input_shapes)}: are given for a Keras model, expected an .onnx "
+            "file",
+            hint="build the model with keras.Input(shape) of fixed sizes, and load its weights",
+        )
     return read_keras(source)
 
 
-def _read_onnx(path: Path) -> Source:
+def _read_onnx(path: Path, input_shapes: InputShapes) -> Source:
     from .onnx import read_onnx
 
-    return read_onnx(path)
+    return read_onnx(path, input_shapes)
 
 
-FRONTENDS: dict[str, Callable[[Path], Source]] = {
+FRONTENDS: dict[str, Callable[[Path, InputShapes], Source]] = {
     ".keras": _read_keras,
     ".h5": _read_keras,
     ".hdf5": _read_keras,
@@ -54,18 +64,41 @@ FRONTENDS: dict[str, Callable[[Path], Source]] = {
 }
 
 
-def read(source: keras.Model | Path | str) -> Source:
+def parse_input_shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes in texts such as `3,224,224` or `image=3,224,224`.
+
+    Raises:
+        ConversionError: A text says something else, or an input is named twice.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        name, _, sizes = text.rpartition("=")
+        parts = sizes.replace("x", ",").split(",")
+        if not all(part.strip().isdecimal() and 0 < len(part.strip()) < 10 for part in parts):
+            raise ConversionError(
+                f"--input-shape {text}: is no list of sizes, expected one such as 3,224,224",
+                hint="with several inputs, name each: --input-shape image=3,224,224",
+            )
+        if name in found:
+            raise ConversionError(f"--input-shape {text}: is given twice, expected once per input")
+        found[name] = tuple(int(part) for part in parts)
+    return found
+
+
+def read(source: keras.Model | Path | str, input_shapes: InputShapes | None = None) -> Source:
     """Read a trained network.
 
     Args:
         source: Path of a file with a suffix of FRONTENDS, or a Keras model in memory.
+        input_shapes: For an ONNX file that leaves sizes of its inputs open.
 
     Raises:
+        ConversionError: The input shapes do not fit the file.
         FormatError: No such file, another suffix, or a damaged or hostile file.
         UnsupportedOpError: The network has operations without a translation; lists all of them.
     """
     if not isinstance(source, str | Path):
-        return _read_keras(source)
+        return _read_keras(source, input_shapes or {})
     path = Path(source)
     try:
         is_folder, exists = path.is_dir(), path.exists()
@@ -90,4 +123,4 @@ def read(source: keras.Model | Path | str) -> Source:
             f"{path}: has the suffix {path.suffix!r}, expected {' '.join(FRONTENDS)}",
             hint="save the model as .keras or export it as .onnx",
         )
-    return FRONTENDS[path.suffix.lower()](path)
+    return FRONTENDS[path.suffix.lower()](path, input_shapes or {})

@@ -7,10 +7,11 @@ OPERATORS or is refused, all of them at once. Nothing of a file is run while it 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ...errors import FormatError, GraphError, UnsupportedOpError
 from ...ir import Graph
-from .. import Source
+from .. import InputShapes, Source
 from .activations import (
     emit_abs,
     emit_activation,
@@ -71,7 +72,7 @@ from .shapes import (
     emit_unsqueeze,
 )
 from .tensors import DAMAGED
-from .translation import Emit, Translation
+from .translation import FREE_SIZES, Emit, Translation
 from .transposed import emit_conv_transpose
 from .windows import (
     emit_average_pool,
@@ -155,24 +156,28 @@ OPERATORS: dict[str, Emit] = {
 """ONNX operators by op type; FOLDABLE in folding has those that constants may take too."""
 
 
-def read_onnx(path: Path) -> Source:
+def read_onnx(path: Path, input_shapes: InputShapes | None = None) -> Source:
     """Read an ONNX file.
 
     Args:
         path: Of the file; external data is read if it lies in the same folder.
+        input_shapes: Sizes of one sample, for inputs whose sizes the file leaves open.
 
     Raises:
+        ConversionError: The input shapes do not fit the file.
         FormatError: The file cannot be read, is damaged, too large or of an unknown version.
         UnsupportedOpError: Nodes have no translation; all of them are listed.
     """
-    model = read_model(path)
     where = str(path)
-    graph, tensors = _translate(model, where, path.name)
+    model = read_model(path, input_shapes or {})
+    graph, tensors = _translate(model, where, path.name, input_shapes or {})
     inner = make_inner(graph, model, where, tensors)
     return Source(graph, make_run(graph, model, where), path.name, model.sha256, inner)
 
 
-def _translate(model: OnnxModel, where: str, name: str) -> tuple[Graph, dict[str, str]]:
+def _translate(
+    model: OnnxModel, where: str, name: str, input_shapes: InputShapes
+) -> tuple[Graph, dict[str, str]]:
     """Return the graph, and by node the file's tensor that it stands for."""
     try:
         translation = Translation(model, OPERATORS)
@@ -185,13 +190,15 @@ def _translate(model: OnnxModel, where: str, name: str) -> tuple[Graph, dict[str
                 hint=_hint(reasons),
             )
         check_nodes(model)
-        described = {
+        described: dict[str, Any] = {
             "framework": "onnx",
             "name": name,
             "sha256": model.sha256,
             "version": model.producer,
             "opset": model.opset,
         }
+        if input_shapes:
+            described["input_shapes"] = {key: list(sizes) for key, sizes in input_shapes.items()}
         graph = Graph(tuple(translation.draft.nodes), inputs, outputs, {"source": described})
         return graph, translation.draft.tensors()
     except UnsupportedOpError:
@@ -203,6 +210,8 @@ def _translate(model: OnnxModel, where: str, name: str) -> tuple[Graph, dict[str
 def _hint(reasons: tuple[str, ...]) -> str:
     n_inputs = sum(" (input): " in reason for reason in reasons)
     parts = ["export the network with float32 inputs of fixed sizes"] if n_inputs else []
+    if any(FREE_SIZES in reason for reason in reasons):
+        parts = ["say which sizes with --input-shape, such as 3,224,224 or image=3,224,224"]
     if n_inputs < len(reasons):
         parts.append(f"operators with a translation: {', '.join(OPERATORS)}")
     return "; ".join(parts)

@@ -21,6 +21,7 @@ from .structure import (
     OnnxNode,
     check_names,
     check_order,
+    close_shapes,
     collect_initializers,
     describe_input,
     find_needed,
@@ -64,10 +65,15 @@ class OnnxModel:
     sha256: str
 
 
-def read_model(path: Path) -> OnnxModel:
+def read_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> OnnxModel:
     """Read a file and check its structure.
 
+    Args:
+        path: Of the file.
+        input_shapes: Sizes of one sample, by input, where the file leaves them open.
+
     Raises:
+        ConversionError: The input shapes do not fit the file.
         FormatError: It cannot be read, is damaged, too large, of an unknown version, or its nodes
             do not form a graph.
     """
@@ -89,9 +95,10 @@ def read_model(path: Path) -> OnnxModel:
         protos, called = inline_functions(model, opset)
         initializers = collect_initializers(graph, protos)
         nodes = name_nodes(protos)
-        inputs = tuple(
+        declared = tuple(
             describe_input(value) for value in graph.input if value.name not in initializers
         )
+        inputs = close_shapes(declared, input_shapes or {})
         outputs = tuple(value.name for value in graph.output)
         check_order(nodes, names_given(graph, initializers), outputs)
         needed = find_needed(nodes, outputs)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...errors import FormatError
+from ...errors import ConversionError, FormatError
 from .tensors import DAMAGED, check_tensor
 
 if TYPE_CHECKING:
@@ -176,6 +176,46 @@ def describe_input(value: onnx.ValueInfoProto) -> OnnxInput:
             for size in tensor.shape.dim
         )
     return OnnxInput(value.name, tensor.elem_type, shape)
+
+
+def close_shapes(
+    inputs: tuple[OnnxInput, ...], shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[OnnxInput, ...]:
+    """Return the inputs with the sizes of a sample that the file leaves open; "" is the only one.
+
+    Raises:
+        ConversionError: There is no such input, or it is declared with other sizes.
+    """
+    names = [declared.name for declared in inputs]
+    by_name = dict(shapes)
+    if "" in by_name and len(names) == 1 and names[0] not in by_name:
+        by_name[names[0]] = by_name.pop("")
+    unknown = by_name.keys() - set(names)
+    if unknown:
+        what = f"for {min(unknown)!r}" if min(unknown) else "without a name"
+        raise ConversionError(
+            f"has no input shape {what} to fill in, expected {' or '.join(names) or 'none'}",
+            hint=f"name the input: --input-shape {(names or ['NAME'])[0]}=3,224,224",
+        )
+    closed = []
+    for declared in inputs:
+        sizes = by_name.get(declared.name)
+        if sizes is None:
+            closed.append(declared)
+            continue
+        before = (None, *[None] * len(sizes)) if declared.shape is None else declared.shape
+        fits = len(before) == len(sizes) + 1 and all(
+            size in {None, wanted} for size, wanted in zip(before[1:], sizes, strict=True)
+        )
+        if not fits:
+            shown = ", ".join("?" if size is None else str(size) for size in before[1:])
+            raise ConversionError(
+                f"{declared.name} (input): is given the input shape {list(sizes)}, expected one "
+                f"that fits [{shown}], the batch not counted",
+                hint="the sizes that the file fixes cannot be changed",
+            )
+        closed.append(OnnxInput(declared.name, declared.data_type, (before[0], *sizes)))
+    return tuple(closed)
 
 
 def check_order(nodes: tuple[OnnxNode, ...], given: set[str], outputs: tuple[str, ...]) -> None:

@@ -22,6 +22,7 @@ from .tensors import DAMAGED, Numbers, decode, type_name
 Emit = Callable[[Site], Tensor | Mask]
 """Appends the nodes of one ONNX node and returns its result."""
 
+FREE_SIZES = "expected fixed sizes behind the batch"
 MAX_BATCH = 1024
 """Fixed batch size of a file; every run fills that many samples."""
 
@@ -232,7 +233,7 @@ def _sample_shape(declared: OnnxInput) -> tuple[int, ...]:
         what = type_name(declared.data_type) if declared.data_type else "no tensor"
         raise UnsupportedNodeError(f"holds {what}, expected float32")
     if not declared.shape:
-        raise UnsupportedNodeError("has no shape or no axes, expected the batch and fixed sizes")
+        raise UnsupportedNodeError(f"has no shape or no axes, {FREE_SIZES}")
     if (declared.shape[0] or 1) > MAX_BATCH:
         raise UnsupportedNodeError(
             f"has the fixed batch size {declared.shape[0]}, expected at most {MAX_BATCH}"
@@ -240,9 +241,7 @@ def _sample_shape(declared: OnnxInput) -> tuple[int, ...]:
     sizes = tuple(size for size in declared.shape[1:] if size is not None)
     if len(sizes) < len(declared.shape) - 1:
         shape = ", ".join("?" if size is None else str(size) for size in declared.shape[1:])
-        raise UnsupportedNodeError(
-            f"has the shape [N, {shape}], expected fixed sizes behind the batch"
-        )
+        raise UnsupportedNodeError(f"has the shape [N, {shape}], {FREE_SIZES}")
     return sizes
 
 

@@ -10,11 +10,14 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from spikeport.converter.errors import FormatError
+from spikeport.converter.equality import relative_error
+from spikeport.converter.errors import ConversionError, FormatError, UnsupportedOpError
+from spikeport.converter.frontends import parse_input_shapes, read
 from spikeport.converter.frontends.onnx import external as onnx_external
 from spikeport.converter.frontends.onnx import files as onnx_files
 from spikeport.converter.frontends.onnx import functions as onnx_functions
 from spikeport.converter.frontends.onnx import read_onnx
+from spikeport.converter.ir import run
 
 from .onnx_writer import FLOAT, NEWEST, Writer, check, op_names, save
 
@@ -506,3 +509,87 @@ def test_network_larger_than_one_message(tmp_path: Path, monkeypatch: pytest.Mon
         assert a.name == b.name
     np.testing.assert_array_equal(graph.nodes[1].op.weight, other.nodes[1].op.weight)
     assert graph.metadata == other.metadata
+
+
+def open_network(folder: Path, *sizes: int | str | None) -> Path:
+    w = Writer()
+    y = w.op("Relu", w.conv(w.input(*sizes, name="image"), 4, 3, 3, 3))
+    return w.save(folder, w.gemm(w.op("Flatten", w.op("GlobalAveragePool", y)), 4, 2))
+
+
+@pytest.mark.parametrize("name", ["", "image"])
+def test_input_shapes_close_what_the_file_leaves_open(name: str, tmp_path: Path) -> None:
+    path = open_network(tmp_path, 3, "height", None)
+    source = read_onnx(path, {name: (3, 6, 7)})
+    assert source.graph.types["image"].shape == (3, 6, 7)
+    assert source.graph.metadata["source"]["input_shapes"] == {name: [3, 6, 7]}
+    x = np.random.default_rng(0).normal(0, 1, (3, 3, 6, 7)).astype(np.float32)
+    (expected,), (found,) = source.run((x,)), run(source.graph, (x,))
+    assert relative_error(expected, found) < 1e-4
+    with pytest.raises(UnsupportedOpError, match=r"\[N, 3, \?, \?\], expected fixed") as error:
+        read_onnx(path)
+    assert error.value.hint is not None
+    assert "say which sizes with --input-shape, such as 3,224,224" in error.value.hint
+
+
+def test_input_without_a_declared_shape(tmp_path: Path) -> None:
+    w = Writer()
+    y = w.op("MatMul", w.input(3), w.draw(3, 2))
+    model = w.model(y)
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    assert read_onnx(save(model, tmp_path), {"x": (3,)}).graph.types["x"].shape == (3,)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ({"": (3, 6)}, "image (input): is given the input shape [3, 6], expected one that fits"),
+        (
+            {"": (4, 6, 6)},
+            "image (input): is given the input shape [4, 6, 6], expected one that fi",
+        ),
+        ({"x": (3, 6, 6)}, "has no input shape for 'x' to fill in, expected image"),
+        ({"": (3, 6, 6), "image": (3, 6, 6)}, "has no input shape without a name to fill in"),
+    ],
+)
+def test_input_shapes_that_do_not_fit(
+    shapes: dict[str, tuple[int, ...]], message: str, tmp_path: Path
+) -> None:
+    path = open_network(tmp_path, 3, "height", None)
+    with pytest.raises(ConversionError, match=r"network\.onnx: " + re.escape(message)):
+        read_onnx(path, shapes)
+
+
+@pytest.mark.parametrize(
+    ("texts", "found"),
+    [
+        (["3,224,224"], {"": (3, 224, 224)}),
+        (["a=3x5", "b=c=7"], {"a": (3, 5), "b=c": (7,)}),
+        ([], {}),
+    ],
+)
+def test_input_shapes_as_text(texts: list[str], found: dict[str, tuple[int, ...]]) -> None:
+    assert parse_input_shapes(texts) == found
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["3,?"], "--input-shape 3,?: is no list of sizes, expected one such as 3,224,224"),
+        (["a="], "--input-shape a=: is no list of sizes"),
+        (["3,-1"], "--input-shape 3,-1: is no list of sizes"),
+        (["9" * 20], "is no list of sizes"),
+        (["a=3", "a=4"], "--input-shape a=4: is given twice, expected once per input"),
+    ],
+)
+def test_texts_that_are_no_input_shapes(texts: list[str], message: str) -> None:
+    with pytest.raises(ConversionError, match=re.escape(message)):
+        parse_input_shapes(texts)
+
+
+def test_input_shapes_of_a_keras_model(tmp_path: Path) -> None:
+    (tmp_path / "model.keras").write_bytes(b"")
+    with pytest.raises(
+        ConversionError, match=r"are given for a Keras model, expected an \.onnx file"
+    ):
+        read(tmp_path / "model.keras", {"": (3,)})

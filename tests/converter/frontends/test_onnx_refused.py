@@ -66,11 +66,11 @@ def test_inputs_that_cannot_be_fed(tmp_path: Path) -> None:
         "image (input): has the shape [N, 3, ?, ?], expected fixed sizes behind the batch",
         "count (input): holds uint8, expected float32",
         "odd (input): holds data type 16, expected float32",
-        "free (input): has no shape or no axes, expected the batch and fixed sizes",
-        "single (input): has no shape or no axes, expected the batch and fixed sizes",
+        "free (input): has no shape or no axes, expected fixed sizes behind the batch",
+        "single (input): has no shape or no axes, expected fixed sizes behind the batch",
         "list (input): holds no tensor, expected float32",
     )
-    assert error.hint == "export the network with float32 inputs of fixed sizes"
+    assert error.hint == "say which sizes with --input-shape, such as 3,224,224 or image=3,224,224"
 
 
 def test_outputs_that_are_no_batches(tmp_path: Path) -> None:
