@@ -138,6 +138,8 @@ def check(model: str, keep_analog: tuple[str, ...], shapes: tuple[str, ...], as_
             raise
         findings, refused = findings_of(error), error.reasons
         hint = "take them out of the network, or replace them; docs/reading.md says what is read"
+        if "--input-shape" in (error.hint or ""):
+            hint = str(error.hint)
     if as_json:
         nodes = [dataclasses.asdict(finding) for finding in findings]
         click.echo(json.dumps({"convertible": not refused, "nodes": nodes, "reasons": refused}))

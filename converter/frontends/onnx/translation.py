@@ -165,7 +165,7 @@ class Translation:
                 self._emit(node, operands)
         elif node.op_type not in FOLDABLE:
             reason = find_reason(node.op_type)
-            self._refuse(str(node), f"{reason}, expected one of the operators in the hint")
+            self._refuse(str(node), f"{reason}, expected an operator with a translation")
             self._pass_through(node, operands)
         elif None not in operands:
             reason = REASONS.get(node.op_type, "takes a value that depends on the input")

@@ -39,7 +39,7 @@ def test_every_reason_is_listed_at_once(tmp_path: Path) -> None:
         w.save(tmp_path, y),
         "elu1 (Elu): elu is not a ReLU, no rate of spikes stands for it",
         "lrn2 (LRN): divides by the energy of neighboring channels, which no rate of spikes stands",
-        "shrink4 (Shrink): has no translation, expected one of the operators in the hint",
+        "shrink4 (Shrink): has no translation, expected an operator with a translation",
         "clip5 (Clip): has the bounds 1 and 1, expected min < max",
         "averagepool6 (AveragePool): pads [-1, -1, -1, -1] are negative, expected sizes >= 0",
         "topk7 (TopK): has no translation",
@@ -334,7 +334,7 @@ REASONS: list[tuple[str, Build]] = [
         lambda w: w.op("Mul", w.input(3), w.op("Size", "x", end=1)),
     ),
     (
-        "keeps a state from step to step, expected one of",
+        "keeps a state from step to step, expected an operator",
         lambda w: w.op("LSTM", w.input(3, 4), w.draw(1, 8, 4), w.draw(1, 8, 2), hidden_size=2),
     ),
     (
