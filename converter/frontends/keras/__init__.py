@@ -25,10 +25,11 @@ from .. import Source
 from .config import parse_model
 from .draft import Draft
 from .files import open_model_file, parse_json
+from .functions import FUNCTIONS
 from .model import Model
 from .rules import find_doubts, refuse
 from .run import load_file, make_inner, make_run, quieten
-from .table import FUNCTIONS, LAYERS, RULES
+from .table import LAYERS
 from .translation import Translation
 from .weights import LiveWeights, Weights, own_variables
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     import keras
 
 __all__ = ["FUNCTIONS", "LAYERS", "read_keras"]
+
+_RULES = {**LAYERS, **FUNCTIONS}
 
 
 def read_keras(source: keras.Model | Path) -> Source:
@@ -112,9 +115,9 @@ def _translate(
     config: Mapping[str, Any], weights: Weights, where: str, described: Mapping[str, str]
 ) -> tuple[Graph, Model]:
     try:
-        model, reasons = parse_model(config, partial(refuse, RULES))
+        model, reasons = parse_model(config, partial(refuse, _RULES))
         _raise_reasons(where, reasons, model)
-        emitters = {name: (rule.emit, rule.n_operands) for name, rule in RULES.items()}
+        emitters = {name: (rule.emit, rule.n_operands) for name, rule in _RULES.items()}
         draft = Draft(weights, frozenset(_data_formats(model)))
         translation = Translation(draft, emitters, [])
         inputs, outputs = translation.translate(model)
@@ -130,7 +133,7 @@ def _translate(
 
 def _raise_reasons(where: str, reasons: tuple[str, ...], model: Model) -> None:
     if reasons:
-        reasons = (*reasons, *find_doubts(RULES, model))
+        reasons = (*reasons, *find_doubts(_RULES, model))
         raise UnsupportedOpError(
             f"{where}: {len(reasons)} reasons why it cannot be translated, expected none:",
             reasons=reasons,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 
@@ -107,9 +108,8 @@ def refuse_cast(layer: Layer) -> Iterator[str]:
 def _sort(site: Site, a: _Operand, b: _Operand) -> tuple[Value, Array]:
     """Return the tensor and the constant of two operands."""
     x, constant = (a, b) if isinstance(a, Value) else (b, a)
-    if not (isinstance(x, Value) and isinstance(constant, Constant)):
-        raise UnsupportedLayerError("takes no tensor, expected at least one")
-    return x, spread_constant(site, constant, x)
+    tensor = cast(Value, x)  # no call is translated that has none
+    return tensor, spread_constant(site, cast(Constant, constant), tensor)
 
 
 def _scale(site: Site, x: Value, scale: Array, shift: Array) -> Value:

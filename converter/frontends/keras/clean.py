@@ -7,9 +7,9 @@ from typing import Any
 
 from .activations import ACTIVATION_LAYERS
 from .config import is_function_entry
+from .functions import FUNCTIONS
 from .model import FUNCTION_PREFIX, MODEL_CLASSES
 from .settings import TRAINING_ONLY
-from .table import FUNCTIONS
 
 
 def clean(entry: Mapping[str, Any]) -> dict[str, Any]:

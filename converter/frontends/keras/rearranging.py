@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
-
-import numpy as np
+from collections.abc import Sequence
 
 from ...errors import FormatError
-from ...ir.ops import Concatenate, Pad, Reshape, Select, Transpose
+from ...ir.ops import Concatenate, Reshape, Transpose
 from .calls import Constant, shorten
 from .draft import Site, UnsupportedLayerError, Value
 from .hdf5 import DAMAGED
 from .merging import only_tensors
-from .model import Layer
-from .sampling import check_length, repeat
-from .settings import get_integers, get_text
+from .settings import get_integers
 
-_BATCH = "works along the batch axis, expected axes of samples only"
-_Places = list[tuple[int, ...] | None]
+BATCH = "works along the batch axis, expected axes of samples only"
 
 
 def emit_new_shape(site: Site, x: Value) -> Value:
@@ -42,33 +36,40 @@ def emit_new_shape(site: Site, x: Value) -> Value:
 def emit_transpose(site: Site, x: Value) -> Value:
     """keras.ops.transpose."""
     if site.layer.settings.get("axes") is None:
-        raise UnsupportedLayerError(_BATCH)
+        raise UnsupportedLayerError(BATCH)
     return _emit_order(site, x, get_integers(site.layer, "axes"))
 
 
 def emit_swapped_axes(site: Site, x: Value) -> Value:
     """keras.ops.swapaxes."""
     order = [*range(len(x.shape) + 1)]
-    a, b = (_full_axis(site, key, x)[0] for key in ("axis1", "axis2"))
+    a, b = (sample_axis(site, key, len(x.shape)) + 1 for key in ("axis1", "axis2"))
     order[a], order[b] = order[b], order[a]
     return _emit_order(site, x, order)
 
 
 def emit_moved_axis(site: Site, x: Value) -> Value:
     """keras.ops.moveaxis."""
-    sources, targets = (_full_axis(site, key, x) for key in ("source", "destination"))
+    sources, targets = (
+        [axis + 1 for axis in sample_axes(site, key, len(x.shape))]
+        for key in ("source", "destination")
+    )
+    if not len(sources) == len(targets) == len(set(sources)) == len(set(targets)):
+        raise FormatError(
+            f"{site.layer}: moves the axes {sources} to {targets}, expected as many others",
+            hint=DAMAGED,
+        )
     order = [axis for axis in range(len(x.shape) + 1) if axis not in sources]
-    for target, source in sorted(zip(targets, sources, strict=False)):
+    for target, source in sorted(zip(targets, sources, strict=True)):
         order.insert(target, source)
     return _emit_order(site, x, order)
 
 
 def emit_new_axes(site: Site, x: Value) -> Value:
     """keras.ops.expand_dims."""
-    axes = get_integers(site.layer, "axis")
     shape = [*x.shape]
-    n_axes = len(shape) + len(axes)
-    for axis in sorted(sample_axis(site, each, n_axes) for each in axes):
+    n_axes = len(shape) + len(get_integers(site.layer, "axis"))
+    for axis in sorted(sample_axes(site, "axis", n_axes)):
         shape.insert(axis, 1)
     return site.add(Reshape(tuple(shape)), site.keras_order(x))
 
@@ -77,7 +78,7 @@ def emit_squeeze(site: Site, x: Value) -> Value:
     """keras.ops.squeeze."""
     if site.layer.settings.get("axis") is None:
         raise UnsupportedLayerError("squeezes every axis of size 1, maybe the batch axis, too")
-    axes = [sample_axis(site, each, len(x.shape)) for each in get_integers(site.layer, "axis")]
+    axes = sample_axes(site, "axis", len(x.shape))
     shape = tuple(size for axis, size in enumerate(x.shape) if axis not in axes)
     return site.add(Reshape(shape), site.keras_order(x))
 
@@ -85,237 +86,42 @@ def emit_squeeze(site: Site, x: Value) -> Value:
 def emit_stack(site: Site, *operands: Value | Constant) -> Value:
     """keras.ops.stack."""
     tensors = only_tensors(operands)
-    (value,) = get_integers(site.layer, "axis")
-    axis = sample_axis(site, value, len(tensors[0].shape) + 1)
+    axis = sample_axis(site, "axis", len(tensors[0].shape) + 1)
     shape = (*tensors[0].shape[:axis], 1, *tensors[0].shape[axis:])
     rows = [site.add(Reshape(shape), site.keras_order(x), inner="row") for x in tensors]
     return site.add(Concatenate(axis), *rows)
 
 
-def emit_item(site: Site, x: Value | Constant, key: Value | Constant) -> Value:
-    """x[...]: slices with steps, whole numbers, ... and new axes."""
-    x, key = _expect_constant(x, key)
-    entries = key.value if isinstance(key.value, list) else [key.value]
-    entries = _expand_ellipsis(entries, len(x.shape) + 1)
-    if not entries or _as_slice(entries[0]) != slice(None):
-        raise UnsupportedLayerError(_BATCH)
-    places: _Places = [None] * len(x.shape)
-    shape: list[int] = []
-    axis = 0
-    for entry in entries[1:]:
-        if entry is None:
-            shape.append(1)
-            continue
-        found = _as_slice(entry)
-        if found is None and type(entry) is not int:
-            raise UnsupportedLayerError(f"takes entries {shorten(entry)}, expected slices")
-        try:
-            chosen = range(x.shape[axis])[entry if found is None else found]
-        except (IndexError, TypeError, ValueError) as error:
-            raise FormatError(f"{site.layer}: {error}", hint=DAMAGED) from error
-        if isinstance(chosen, range):
-            shape.append(len(chosen))
-            if found != slice(None):
-                places[axis] = tuple(chosen)
-        else:
-            places[axis] = (chosen,)
-        axis += 1
-    shape += x.shape[axis:]
-    return _emit_places(site, x, places, tuple(shape))
-
-
-def emit_split(site: Site, x: Value) -> tuple[Value, ...]:
-    """keras.ops.split."""
-    (value,) = get_integers(site.layer, "axis")
-    axis = sample_axis(site, value, len(x.shape))
-    parts = site.layer.settings.get("indices_or_sections")
-    bounds = get_integers(site.layer, "indices_or_sections")
-    size = x.shape[axis]
-    check_length(size)
-    if not isinstance(parts, list):
-        (n_parts,) = bounds
-        if n_parts < 1 or size % n_parts:
-            raise FormatError(
-                f"{site.layer}: splits {size} entries into {n_parts}, expected equal parts",
-                hint=DAMAGED,
-            )
-        bounds = tuple(range(size // n_parts, size, size // n_parts))
-    results = []
-    for number, chosen in enumerate(np.split(np.arange(size), bounds)):
-        places: _Places = [None] * len(x.shape)
-        places[x.axis(axis)] = tuple(map(int, chosen))
-        results.append(site.add(Select(tuple(places)), x, inner=f"{number}", moved=x.moved))
-    return tuple(results)
-
-
-def emit_repeat(site: Site, x: Value) -> Value:
-    """keras.ops.repeat, every entry as often."""
-    if site.layer.settings.get("axis") is None:
-        raise UnsupportedLayerError(_BATCH)
-    (value,) = get_integers(site.layer, "axis")
-    axis = sample_axis(site, value, len(x.shape))
-    repeats = get_integers(site.layer, "repeats")
-    if len(repeats) != 1 or repeats[0] < 1:
-        raise UnsupportedLayerError(f"repeats {repeats} times, expected one positive number")
-    return _emit_one(site, x, axis, repeat(x.shape[axis], repeats[0]))
-
-
-def emit_tile(site: Site, x: Value) -> Value:
-    """keras.ops.tile."""
-    repeats = get_integers(site.layer, "repeats")
-    repeats = (1,) * (len(x.shape) + 1 - len(repeats)) + repeats
-    if len(repeats) != len(x.shape) + 1 or repeats[0] != 1 or min(repeats) < 1:
-        raise UnsupportedLayerError(_BATCH)
-    places: _Places = [None] * len(x.shape)
-    for axis, (size, times) in enumerate(zip(x.shape, repeats[1:], strict=True)):
-        if times > 1:
-            check_length(size * times)
-            places[x.axis(axis)] = (*range(size),) * times
-    return site.add(Select(tuple(places)), x, moved=x.moved)
-
-
-def emit_take(site: Site, x: Value | Constant, indices: Value | Constant) -> Value:
-    """keras.ops.take of given places."""
-    x, indices = _expect_constant(x, indices)
-    if site.layer.settings.get("axis") is None:
-        raise UnsupportedLayerError(_BATCH)
-    (value,) = get_integers(site.layer, "axis")
-    axis = sample_axis(site, value, len(x.shape))
-    size = x.shape[axis]
-    chosen = indices.value if isinstance(indices.value, list) else [indices.value]
-    if not chosen or not all(type(each) is int and -size <= each < size for each in chosen):
-        raise UnsupportedLayerError(
-            f"takes entries {shorten(indices.value)} of {size}, expected whole numbers within"
-        )
-    taken = tuple(each % size for each in chosen)
-    if isinstance(indices.value, list):
-        return _emit_one(site, x, axis, taken)
-    places: _Places = [None] * len(x.shape)
-    places[axis] = taken
-    return _emit_places(site, x, places, (*x.shape[:axis], *x.shape[axis + 1 :]))
-
-
-def emit_flip(site: Site, x: Value) -> Value:
-    """keras.ops.flip."""
-    if site.layer.settings.get("axis") is None:
-        raise UnsupportedLayerError(_BATCH)
-    places: _Places = [None] * len(x.shape)
-    for value in get_integers(site.layer, "axis"):
-        axis = sample_axis(site, value, len(x.shape))
-        check_length(x.shape[axis])
-        places[x.axis(axis)] = tuple(reversed(range(x.shape[axis])))
-    return site.add(Select(tuple(places)), x, moved=x.moved)
-
-
-def emit_pad(site: Site, x: Value) -> Value:
-    """keras.ops.pad: with zeros, or with the entries mirrored at the border."""
-    value = site.layer.settings.get("pad_width")
-    pairs = value if isinstance(value, list) else []
-    numbers = [each for pair in pairs if isinstance(pair, list) for each in pair]
-    if len(numbers) != 2 * len(pairs) or any(
-        type(each) is not int or not 0 <= each < 2**31 for each in numbers
-    ):
-        raise FormatError(
-            f"{site.layer}: pad_width is {shorten(value)}, expected pairs of sizes", hint=DAMAGED
-        )
-    if len(pairs) != len(x.shape) + 1 or any(pairs[0]):
-        raise UnsupportedLayerError(_BATCH)
-    own: list[tuple[int, int]] = [(0, 0)] * len(x.shape)
-    for axis, (before, after) in enumerate(pairs[1:]):
-        own[x.axis(axis)] = (before, after)
-    mode = get_text(site.layer, "mode", "constant")
-    if mode == "constant":
-        return site.add(Pad(tuple(own)), x, moved=x.moved)
-    places: _Places = [None] * len(own)
-    for axis, ((before, after), size) in enumerate(
-        zip(own, site.draft.types[x.node].shape, strict=True)
-    ):
-        if before or after:
-            check_length(size + before + after)
-            padded = np.pad(np.arange(size), (before, after), mode=mode)  # type: ignore[call-overload]
-            places[axis] = tuple(map(int, padded))
-    return site.add(Select(tuple(places)), x, moved=x.moved)
-
-
-def refuse_pad(layer: Layer) -> Iterator[str]:
-    """Yield that something else than zeros or mirrored entries is padded."""
-    mode = layer.settings.get("mode", "constant")
-    if mode not in ("constant", "reflect", "symmetric"):
-        yield f"mode is {shorten(mode)}, expected constant, reflect or symmetric"
-
-
-def sample_axis(site: Site, axis: int, n_axes: int) -> int:
-    """Return Keras' axis `axis` as an axis of samples of `n_axes` axes.
+def sample_axes(site: Site, key: str, n_axes: int) -> list[int]:
+    """Return a setting as axes of samples of `n_axes` axes.
 
     Raises:
-        UnsupportedLayerError: It is the batch axis.
-        FormatError: It does not exist.
+        UnsupportedLayerError: One is the batch axis.
+        FormatError: One does not exist.
     """
-    own = axis - 1 if axis >= 0 else axis + n_axes
-    if own == -1:
-        raise UnsupportedLayerError(_BATCH)
-    if not 0 <= own < n_axes:
-        raise FormatError(
-            f"{site.layer}: axis is {axis}, expected one of {n_axes + 1} axes", hint=DAMAGED
-        )
-    return own
+    axes = []
+    for axis in get_integers(site.layer, key):
+        own = axis - 1 if axis >= 0 else axis + n_axes
+        if own == -1:
+            raise UnsupportedLayerError(BATCH)
+        if not 0 <= own < n_axes:
+            raise FormatError(
+                f"{site.layer}: {key} is {axis}, expected one of {n_axes + 1} axes", hint=DAMAGED
+            )
+        axes.append(own)
+    return axes
 
 
-def _expect_constant(x: Value | Constant, y: Value | Constant) -> tuple[Value, Constant]:
-    if isinstance(x, Value) and isinstance(y, Constant):
-        return x, y
-    raise UnsupportedLayerError("takes places that are computed, expected a tensor and constants")
-
-
-def _full_axis(site: Site, key: str, x: Value) -> list[int]:
-    axes = get_integers(site.layer, key)
-    return [sample_axis(site, axis, len(x.shape)) + 1 for axis in axes]
+def sample_axis(site: Site, key: str, n_axes: int) -> int:
+    """Return a setting as one axis; see `sample_axes`."""
+    axes = sample_axes(site, key, n_axes)
+    if len(axes) != 1:
+        raise FormatError(f"{site.layer}: {key} has {len(axes)} axes, expected one", hint=DAMAGED)
+    return axes[0]
 
 
 def _emit_order(site: Site, x: Value, order: Sequence[int]) -> Value:
     own = tuple(axis % (len(x.shape) + 1) for axis in order)
     if not own or own[0] != 0:
-        raise UnsupportedLayerError(_BATCH)
+        raise UnsupportedLayerError(BATCH)
     return site.add(Transpose(tuple(axis - 1 for axis in own[1:])), site.keras_order(x))
-
-
-def _emit_one(site: Site, x: Value, axis: int, chosen: tuple[int, ...]) -> Value:
-    places: _Places = [None] * len(x.shape)
-    places[x.axis(axis)] = chosen
-    return site.add(Select(tuple(places)), x, moved=x.moved)
-
-
-def _emit_places(site: Site, x: Value, places: _Places, shape: tuple[int, ...]) -> Value:
-    """Emit places along Keras' axes, and the shape without the axes of a single place."""
-    n_kept = [
-        size if each is None else len(each) for size, each in zip(x.shape, places, strict=True)
-    ]
-    if tuple(n_kept) == shape:
-        own: _Places = [None] * len(places)
-        for axis, each in enumerate(places):
-            own[x.axis(axis)] = each
-        return site.add(Select(tuple(own)), x, moved=x.moved)
-    x = site.keras_order(x)
-    if any(each is not None for each in places):
-        x = site.add(Select(tuple(places)), x, inner="selected")
-    return site.add(Reshape(shape), x)
-
-
-def _expand_ellipsis(entries: list[Any], n_axes: int) -> list[Any]:
-    marks = [number for number, entry in enumerate(entries) if _is(entry, "__ellipsis__")]
-    if len(marks) != 1:
-        return entries
-    n_named = sum(entry is not None for entry in entries) - 1
-    whole = {"class_name": "__slice__", "config": {}}
-    return [*entries[: marks[0]], *[whole] * (n_axes - n_named), *entries[marks[0] + 1 :]]
-
-
-def _as_slice(entry: Any) -> slice | None:
-    if not _is(entry, "__slice__") or not isinstance(entry.get("config"), dict):
-        return None
-    start, stop, step = (entry["config"].get(key) for key in ("start", "stop", "step"))
-    return slice(start, stop, None if step == 1 else step)
-
-
-def _is(entry: Any, class_name: str) -> bool:
-    return isinstance(entry, dict) and entry.get("class_name") == class_name

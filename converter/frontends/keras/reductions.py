@@ -6,12 +6,12 @@ import dataclasses
 import math
 from collections.abc import Callable
 
-from ...ir.ops import GlobalAveragePool, MaxPool, Reshape, Scale, Transpose
-from ...ir.windows import MAX_KERNEL
+from ...ir.ops import GlobalAveragePool, Reshape, Scale, Transpose
 from .activations import fill
 from .draft import Site, UnsupportedLayerError, Value
-from .rearranging import sample_axis
-from .settings import get_flag, get_integers
+from .rearranging import sample_axes
+from .sampling import pool_max
+from .settings import get_flag
 
 _Pool = Callable[[Site, Value], Value]
 """[C, ...] -> [C]; the last node is called `pooled`."""
@@ -29,7 +29,7 @@ def emit_total(site: Site, x: Value) -> Value:
 
 def emit_largest(site: Site, x: Value) -> Value:
     """keras.ops.max and amax."""
-    return _emit_reduced(site, x, _pool_max)
+    return _emit_reduced(site, x, pool_max)
 
 
 def as_layer(name: str, emit: Callable[[Site, Value], Value]) -> Callable[[Site, Value], Value]:
@@ -47,10 +47,9 @@ def as_layer(name: str, emit: Callable[[Site, Value], Value]) -> Callable[[Site,
 
 def _emit_reduced(site: Site, x: Value, pool: _Pool) -> Value:
     rank = len(x.shape)
-    values = () if site.layer.settings.get("axis") is None else get_integers(site.layer, "axis")
-    axes = {sample_axis(site, value, rank) for value in values}
-    if not axes:
+    if site.layer.settings.get("axis") in (None, []):
         raise UnsupportedLayerError("reduces all axes, the batch axis, too, expected others only")
+    axes = {*sample_axes(site, "axis", rank)}
     kept = [axis for axis in range(rank) if axis not in axes]
     has_ones = get_flag(site.layer, "keepdims", default=False)
     shape = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
@@ -79,13 +78,3 @@ def _pool_sum(site: Site, x: Value) -> Value:
     _, *sizes = site.draft.types[x.node].shape
     mean = site.add(GlobalAveragePool(), x, inner="mean")
     return site.add(Scale(fill(mean, math.prod(sizes)), fill(mean, 0)), mean, inner="pooled")
-
-
-def _pool_max(site: Site, x: Value) -> Value:
-    n_channels, *sizes = site.draft.types[x.node].shape
-    if max(sizes) > MAX_KERNEL:
-        raise UnsupportedLayerError(f"reduces {max(sizes)} entries, expected at most {MAX_KERNEL}")
-    kernel = tuple(sizes)
-    op = MaxPool(kernel, kernel, (1,) * len(kernel), ((0, 0),) * len(kernel))
-    windows = site.add(op, x, inner="windows", moved=x.moved)
-    return site.add(Reshape((n_channels,)), windows, inner="pooled")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...ir.ops import MaxPool, Reshape, Select
+from ...ir.windows import MAX_KERNEL
 from .. import lowering
 from .activations import activate, linear_name
 from .calls import shorten
@@ -62,11 +63,28 @@ def emit_global_max_pool(site: Site, x: Value) -> Value:
     """GlobalMaxPooling1D, GlobalMaxPooling2D, GlobalMaxPooling3D."""
     n_axes = count_axes(site)
     x = to_channels_first(site, x, n_axes)
-    n_channels, sizes = split(x)
-    op = MaxPool(sizes, sizes, (1,) * n_axes, ((0, 0),) * n_axes)
-    if get_flag(site.layer, "keepdims", default=False):
-        return site.add(op, x, moved=x.moved)
-    return site.add(Reshape((n_channels,)), site.add(op, x, inner="pooled", moved=x.moved))
+    if not get_flag(site.layer, "keepdims", default=False):
+        return pool_max(site, x, "")
+    shape = (split(x)[0], *(1,) * n_axes)
+    return site.add(Reshape(shape), pool_max(site, x), moved=x.moved)
+
+
+def pool_max(site: Site, x: Value, inner: str = "pooled") -> Value:
+    """Emit the maximum over all axes but the first of `x`'s node: [C, ...] -> [C].
+
+    Raises:
+        UnsupportedLayerError: One of them is longer than a window may be.
+    """
+    n_channels, *sizes = site.draft.types[x.node].shape
+    if max(sizes) > MAX_KERNEL:
+        raise UnsupportedLayerError(
+            f"takes the maximum of {max(sizes)} entries along an axis, expected at most "
+            f"{MAX_KERNEL}"
+        )
+    kernel = tuple(sizes)
+    op = MaxPool(kernel, kernel, (1,) * len(kernel), ((0, 0),) * len(kernel))
+    windows = site.add(op, x, inner="windows", moved=x.moved)
+    return site.add(Reshape((n_channels,)), windows, inner=inner)
 
 
 def emit_conv_transpose(site: Site, x: Value) -> Value:

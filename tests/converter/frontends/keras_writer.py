@@ -37,9 +37,14 @@ def function(
     entry["module"] = f"keras.src.ops.{module}"
     entry["registered_name"] = class_name
     entry["config"] = {"name": name, **settings}
-    parsed = [tensor(each) if isinstance(each, str) else each for each in args]
-    entry["inbound_nodes"] = [{"args": parsed, "kwargs": {}}]
+    entry["inbound_nodes"] = [{"args": _name_tensors([*args]), "kwargs": {}}]
     return entry
+
+
+def _name_tensors(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_name_tensors(each) for each in value]
+    return tensor(value) if isinstance(value, str) else value
 
 
 def tensor(operand: Any) -> Any:
