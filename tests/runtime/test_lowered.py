@@ -1,0 +1,56 @@
+"""Layers of several operations as spiking networks: they converge to the network as T grows."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as kl
+
+from spikeport.converter.convert import convert
+from spikeport.converter.frontends import read
+from spikeport.converter.ir import IntegrateFire, run
+from spikeport.runtime.engines import ENGINES
+
+RANDOM = np.random.default_rng(4)
+X = RANDOM.uniform(0, 1, (6, 6, 6, 2)).astype(np.float32)
+EXACT = {"normalize_weights": {"percentile": 100.0}}  # nothing is clipped on these samples
+STEPS = (8, 64, 512)
+
+
+def conv(n: int = 4, **options: object) -> kl.Layer:
+    return kl.Conv2D(n, 3, padding="same", **options)
+
+
+LAYERS = {
+    "leaky relu": lambda h: kl.LeakyReLU(negative_slope=0.3)(conv()(h)),
+    "prelu": lambda h: kl.PReLU(shared_axes=[1, 2], alpha_initializer="random_normal")(conv()(h)),
+    "maximum": lambda h: kl.Maximum()([conv()(h), conv()(h)]),
+    "maximum of spikes": lambda h: kl.Maximum()([h, conv(h.shape[-1], activation="relu")(h)]),
+    "minimum": lambda h: kl.Minimum()([conv()(h), conv()(h)]),
+    "subtract": lambda h: kl.Subtract()([conv()(h), conv()(h)]),
+    "upsampling": lambda h: kl.UpSampling2D(2)(h),
+    "cropping": lambda h: kl.Cropping2D(((1, 0), (0, 2)))(h),
+    "transposed convolution": lambda h: kl.Conv2DTranspose(3, 3, strides=2, padding="same")(h),
+}
+
+
+def build(name: str) -> keras.Model:
+    keras.utils.set_random_seed(7)
+    x = keras.Input((6, 6, 2))
+    h = LAYERS[name](conv(3, activation="relu")(x))
+    h = kl.Flatten()(kl.Conv2D(3, 3, strides=2, activation="relu")(h))
+    return keras.Model(x, kl.Dense(5)(h))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_converges_on_both_engines(name: str) -> None:
+    source = read(build(name))
+    graph = convert(source, X, recipe="rate", options=EXACT).graph
+    assert sum(isinstance(node.op, IntegrateFire) for node in graph.nodes) >= 2
+    (expected,) = run(source.graph, (X,))
+    found = {}
+    for engine, compile_graph in ENGINES.items():
+        found[engine] = compile_graph(graph).run((X,), STEPS[-1]).outputs[0]
+    np.testing.assert_allclose(found["event"], found["reference"], atol=0.02 * abs(expected).max())
+    errors = [np.abs(found["event"][step - 1] - expected).max() for step in STEPS]
+    assert errors[2] < 0.02 * np.abs(expected).max()
+    assert errors[2] < errors[1] / 3 < errors[0] / 9
