@@ -148,7 +148,7 @@ def calibrate(
     return Calibration(
         ExitRule(chosen, every),
         allowed_loss,
-        full - kept,
+        round(full - kept, 12),
         labels is not None,
         mean_steps,
         float((seen < chosen).all(axis=0).mean()),

@@ -112,6 +112,7 @@ def summary_lines(evaluation: Evaluation) -> list[str]:
         f"{operations:,.0f} synaptic operations per sample in {evaluation.n_steps} steps, "
         f"after {evaluation.input_macs_per_sample:,} multiply-accumulates on the input, once; "
         f"the ANN takes {evaluation.macs_per_sample:,} multiply-accumulates",
+        *exit_lines(evaluation),
         f"{evaluation.seconds:.1f} s in the {evaluation.engine} engine",
     ]
     if evaluation.fallbacks:
@@ -119,6 +120,17 @@ def summary_lines(evaluation: Evaluation) -> list[str]:
     if evaluation.analog:
         lines.append(f"stays analog, no neurons: {', '.join(evaluation.analog)}")
     return lines + [f"Warning: {warning}" for warning in evaluation.warnings]
+
+
+def exit_lines(evaluation: Evaluation) -> list[str]:
+    """Return what early exit did, in no or one line."""
+    found = evaluation.early_exit
+    if found is None:
+        return []
+    return [
+        f"{found.mean_steps:.2f} of {evaluation.n_steps} steps in the mean: a sample ends when it "
+        f"leads by {found.rule.lead:.4g}; {percent(found.undecided)} of them never do"
+    ]
 
 
 def with_interval(evaluation: Evaluation, accuracy: float) -> list[str]:

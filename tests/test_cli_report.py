@@ -1,0 +1,82 @@
+"""Reports, pictures and early exit from the command line."""
+
+import json
+
+import pytest
+
+from .test_cli import TEST, TRAIN, fails, folder, spikeport  # noqa: F401  (folder is a fixture)
+
+
+@pytest.fixture(scope="module")
+def snn(folder):  # noqa: F811
+    return folder / "mlp.snn"
+
+
+EARLY = ("--early-exit", "0.01", "--exit-data", TRAIN, "--shipped")
+
+
+def test_report_and_pictures(snn, tmp_path):
+    output = spikeport("evaluate", snn, "--data", TEST, "--shipped", "--limit", 40, "--report",
+                       tmp_path / "mlp.html", "--plots", tmp_path / "plots", "--energy",
+                       "int_add=0.03", "--json", tmp_path / "mlp.json")  # fmt: skip
+    assert "spiking, 8-bit weights" in output
+    page = (tmp_path / "mlp.html").read_text()
+    assert "mlp.snn on Fashion-MNIST test split" in page
+    assert "int_add 0.03" in page
+    assert "spikeport evaluate" in page
+    assert "--limit 40" in page
+    assert "nothing here is random" in page
+    result = json.loads((tmp_path / "mlp.json").read_text())
+    assert result["samples_sha256"] in page
+    assert result["graph"] in page
+    names = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert {"accuracy.svg", "accuracy.png", "confusion.svg", "latency.png"} <= names
+    assert not any(name.startswith(".") for name in names)
+
+
+def test_early_exit(snn, tmp_path):
+    output = spikeport("evaluate", snn, "--data", TEST, "--limit", 100, *EARLY, "--json",
+                       tmp_path / "a.json", "--exit-samples", 200, "--exit-every", 2)  # fmt: skip
+    assert "of 8 steps in the mean: a sample ends when it leads by" in output
+    result = json.loads((tmp_path / "a.json").read_text())["early_exit"]
+    assert result["every"] == 2
+    assert 2 <= result["mean_steps"] < 8
+    calibration = result["calibration"]
+    assert calibration["loss"] <= 0.01
+    assert calibration["n_samples"] == 200
+    assert calibration["loss_of"] == "accuracy"
+    assert "without the first 200, which the conversion saw" in calibration["data"]
+
+
+def test_early_exit_needs_a_loss_and_data(snn):
+    for arguments in (["--early-exit", "0.01"], ["--exit-data", TRAIN]):
+        output = fails("evaluate", snn, "--data", TEST, "--shipped", *arguments)
+        assert "early exit: has only one of a loss and held-back data, expected both" in output
+    output = fails("evaluate", snn, "--data", TEST, *EARLY, "--exit-every", 0)
+    assert "early exit: looks every 0 steps" in output
+    output = fails("evaluate", snn, "--data", TEST, "--shipped", "--early-exit", "1.5",
+                   "--exit-data", TRAIN)  # fmt: skip
+    assert "early exit: allowed loss 1.5, expected a share" in output
+    output = fails("evaluate", snn, "--data", TEST, *EARLY, "--exit-samples", 3)
+    assert "early exit: 3 held-back samples, expected at least 10" in output
+
+
+def test_early_exit_on_the_samples_that_are_evaluated(snn):
+    output = fails("evaluate", snn, "--data", TEST, "--shipped", "--limit", 30, "--early-exit",
+                   "0.01", "--exit-data", TEST)  # fmt: skip
+    assert "early exit: 30 of the held-back samples are among those evaluated" in output
+
+
+def test_places_where_no_report_can_go(snn, tmp_path):
+    (tmp_path / "file").write_text("old")
+    evaluate = ("evaluate", snn, "--data", TEST, "--shipped", "--limit", 10)
+    output = fails(*evaluate, "--plots", tmp_path / "file")
+    assert "file: is a file, expected a folder or a new name" in output
+    assert (tmp_path / "file").read_text() == "old"
+    assert "has the suffix '.pdf', expected '.html' or '.htm'" in fails(
+        *evaluate, "--report", tmp_path / "a.pdf"
+    )
+    assert "does not exist" in fails(*evaluate, "--report", tmp_path / "no" / "a.html")
+    (tmp_path / "a.html").mkdir()
+    assert "is a folder" in fails(*evaluate, "--report", tmp_path / "a.html")
+    assert "--energy 'watt': does not exist" in fails(*evaluate, "--energy", "watt=3")
