@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 RECIPE_HELP = "rate, classic or diehl; `spikeport recipes` says what they do."
 KEEP_HELP = "Keep a node without a spiking translation analog; repeatable."
+FORMAT_HELP = "snn, onnx or onnx-step; docs/exports.md says what each can hold."
 DATA_HELP = "fashion-mnist:test, fashion-mnist:train, an .npz with x (and y), or a folder of images"
 OUTPUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 SCHEDULER_HELP = "Simulate on a Dask cluster, as tcp://host:8786."
@@ -190,11 +191,11 @@ def convert(
           --set normalize_weights.percentile=99.5
     """  # noqa: D301
     from spikeport.converter.convert import convert as run
-    from spikeport.converter.exports import FORMATS
+    from spikeport.converter.exports.snn import write_snn
     from spikeport.converter.files import check_output
     from spikeport.converter.recipes import choose_options, parse_options
 
-    check_output(output, suffixes=FORMATS)
+    check_output(output, suffixes=(".snn",))
     options = parse_options(settings)
     choose_options(recipe, options)
     source = _read(model, shapes)
@@ -213,7 +214,7 @@ def convert(
             calibration_name=data.name,
             progress=show,
         )
-    digest = FORMATS[output.suffix.lower()](conversion.graph, output)
+    digest = write_snn(conversion.graph, output)
     for entry in conversion.log:
         error = "" if entry.relative_error is None else f"relative error {entry.relative_error:.1e}"
         click.echo(f"{entry.step:24} {entry.n_nodes:4} nodes {entry.seconds:7.2f} s  {error}")
@@ -487,6 +488,38 @@ def inspect(file: str, shapes: tuple[str, ...]) -> None:
         click.echo(f"stays analog: {', '.join(analog_nodes(graph))}")
     for key, value in graph.metadata.items():
         click.echo(f"{key}: {value if isinstance(value, str) else json.dumps(value)}")
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--to", "format_name", required=True, metavar="FORMAT", help=FORMAT_HELP)
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="FILE")
+@click.option("--lossy", is_flag=True, help="Write also what loses part of the meaning; say what.")
+def export(file: Path, format_name: str, output: Path, lossy: bool) -> None:
+    """Write a spiking graph for other tools: ONNX and more (docs/exports.md).
+
+    What a format cannot say is refused, with all reasons at once.
+
+    \b
+    Example:
+      spikeport export lenet.snn --to onnx -o lenet.onnx
+    """  # noqa: D301
+    from spikeport.converter.errors import FormatError
+    from spikeport.converter.exports import export as run
+    from spikeport.converter.exports.snn import read_snn
+
+    if output.exists() and file.exists() and output.samefile(file):
+        raise FormatError(
+            f"{output}: is the file to read, expected another name",
+            hint="nothing was written; give another name with -o",
+        )
+    written = run(read_snn(file), format_name, output, lossy=lossy)
+    for note in written.notes:
+        click.echo(f"note: {note}")
+    for loss in written.losses:
+        click.echo(f"lost: {loss}")
+    for suffix, data in written.files.items():
+        click.echo(f"{output.with_suffix(suffix)}: {len(data):,} bytes")
 
 
 @main.command()

@@ -1,12 +1,79 @@
-"""From a graph to a file: FORMATS, the table by file suffix."""
+"""From a graph to a file: FORMATS, the table by name, and `export`, which writes one.
+
+A writer says what its format can: a round trip, or a refusal that lists every reason at once. With
+`lossy` it writes what can still be written, and says what is lost on the screen and in the file.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import FormatError, SpikeportError, find
+from ..files import check_output, write_atomically
 from ..ir import Graph
-from .snn import write_snn
+from .snn import encode_graph
+from .translation import Export
 
-FORMATS: dict[str, Callable[[Graph, Path], str]] = {".snn": write_snn}
-"""Each writes a graph and returns the file's SHA-256; it refuses what its format cannot express."""
+
+@dataclass(frozen=True)
+class Format:
+    """One kind of file.
+
+    Attributes:
+        summary: For people.
+        suffix: Of the file that is named; others lie beside it.
+        encode: Returns the files of a graph; raises SpikeportErrors. `lossy` allows losses.
+    """
+
+    summary: str
+    suffix: str
+    encode: Callable[[Graph, str, bool], Export]
+
+
+def _encode_snn(graph: Graph, stem: str, lossy: bool) -> Export:
+    return Export({".snn": encode_graph(graph)})
+
+
+def _encode_onnx(graph: Graph, stem: str, lossy: bool) -> Export:
+    from .onnx import encode_run
+
+    return encode_run(graph)
+
+
+def _encode_onnx_step(graph: Graph, stem: str, lossy: bool) -> Export:
+    from .onnx import encode_step
+
+    return encode_step(graph)
+
+
+FORMATS: dict[str, Format] = {
+    "snn": Format("spikeport's own file", ".snn", _encode_snn),
+    "onnx": Format("ONNX model of a whole run", ".onnx", _encode_onnx),
+    "onnx-step": Format("ONNX model of one step, with its states", ".onnx", _encode_onnx_step),
+}
+
+
+def export(graph: Graph, name: str, path: Path, *, lossy: bool = False) -> Export:
+    """Write a graph in another format; every file is complete, or none was touched.
+
+    Args:
+        graph: As `read_snn` gives it.
+        name: A key of FORMATS.
+        path: Where to, with the format's suffix; an existing file is replaced.
+        lossy: Write also what loses part of the meaning; the result says what.
+
+    Raises:
+        UnsupportedOpError: The format cannot say what the graph means; lists all reasons.
+        FormatError: No such format, another suffix, or not writable.
+    """
+    chosen: Format = find(FORMATS, name, "format", FormatError)
+    check_output(path, suffixes=(chosen.suffix,))
+    try:
+        result = chosen.encode(graph, path.stem, lossy)
+    except SpikeportError as error:
+        raise error.at(str(path)) from error
+    for suffix, data in reversed(result.files.items()):
+        write_atomically(path.with_suffix(suffix), data)
+    return result

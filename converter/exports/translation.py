@@ -1,0 +1,98 @@
+"""What every writer shares: which ops it translates, and a refusal of everything else.
+
+A writer has a table of ops by name. Whatever is not in it is refused, and so is an op in it that
+has got a field since: a field that a writer does not know is a meaning that it would lose.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable
+
+from ..errors import UnsupportedOpError
+from ..ir import Array, Graph, Node
+
+KNOWN_FIELDS: dict[str, frozenset[str]] = {
+    op: frozenset(fields.split())
+    for op, fields in {
+        "Input": "shape",
+        "Identity": "",
+        "Dense": "weight bias",
+        "Conv": "weight bias strides dilation padding groups",
+        "BatchNorm": "mean variance scale shift epsilon",
+        "Scale": "scale shift",
+        "Relu": "max_value",
+        "MaxPool": "kernel strides dilation padding",
+        "AveragePool": "kernel strides padding count_padding",
+        "GlobalAveragePool": "",
+        "Flatten": "",
+        "Reshape": "shape",
+        "Transpose": "permutation",
+        "Pad": "padding",
+        "Add": "",
+        "Concatenate": "axis",
+        "Softmax": "axis",
+        "Sigmoid": "",
+        "IntegrateFire": "threshold initial_potential reset",
+        "SpikingMaxPool": "kernel strides dilation padding",
+    }.items()
+}
+"""Fields of the ops that writers translate, as they were when the writers were written."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """What a writer gives.
+
+    Attributes:
+        files: Content by suffix; the first one has the name that was asked for.
+        losses: What the files do not say of the graph; empty but for `lossy`.
+        notes: What the reader of the files should know.
+    """
+
+    files: dict[str, bytes]
+    losses: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def find_unknown(graph: Graph, translated: Collection[str], format_name: str) -> tuple[str, ...]:
+    """Return a reason for every node whose op, or a field of it, has no translation.
+
+    Args:
+        graph: To be written.
+        translated: Names of the ops that the writer translates.
+        format_name: For the text.
+    """
+    return tuple(
+        reason for node in graph.nodes if (reason := _unknown(node, translated, format_name))
+    )
+
+
+def _unknown(node: Node, translated: Collection[str], format_name: str) -> str:
+    op = type(node.op).__name__
+    if op not in translated:
+        return f"{node}: {op} has no translation to {format_name}"
+    fields = {field.name for field in dataclasses.fields(node.op)}
+    new = sorted(fields - KNOWN_FIELDS[op])
+    if new:
+        return f"{node}: {', '.join(new)} of {op} has no translation to {format_name}"
+    return ""
+
+
+def refuse(reasons: Iterable[str], format_name: str, *, hint: str) -> None:
+    """Raise with every reason at once, if there is one.
+
+    Raises:
+        UnsupportedOpError: There is a reason.
+    """
+    found = tuple(reasons)
+    if found:
+        are = "is 1 reason" if len(found) == 1 else f"are {len(found)} reasons"
+        raise UnsupportedOpError(
+            f"cannot be written as {format_name}, there {are}", reasons=found, hint=hint
+        )
+
+
+def is_uniform(values: Array) -> bool:
+    """Return whether all entries are equal."""
+    return bool((values == values.flat[0]).all())

@@ -1,0 +1,171 @@
+"""EXAMPLES: for every op a small spiking graph that has it, with numbers that are exact in float32.
+
+Every weight is a multiple of 2^-8, every input one of 2^-4: sums do not depend on their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from spikeport.converter.ir import Array, Graph, IntegrateFire, Node, Op, Reset, SpikingMaxPool
+from spikeport.converter.ir.ops import (
+    Add,
+    AveragePool,
+    BatchNorm,
+    Concatenate,
+    Conv,
+    Dense,
+    Flatten,
+    GlobalAveragePool,
+    Identity,
+    Input,
+    MaxPool,
+    Pad,
+    Relu,
+    Reshape,
+    Scale,
+    Sigmoid,
+    Softmax,
+    Transpose,
+)
+
+SHAPE = (2, 6, 6)
+
+
+def draw(*shape: int, seed: int = 0, scale: float = 0.5) -> np.ndarray:
+    values = np.random.default_rng(seed).normal(0, scale, shape)
+    return (np.round(values * 256) / 256).astype(np.float32)
+
+
+def fire(shape: tuple[int, ...], reset: Reset = Reset.SUBTRACT) -> IntegrateFire:
+    """Neurons of one threshold, a power of two, with half of it as initial potential."""
+    one = np.ones((1,) * len(shape), np.float32)
+    return IntegrateFire(one, 0.5 * one, reset)
+
+
+def conv(n_out: int, n_in: int, kernel: tuple[int, ...], **options: object) -> Conv:
+    n = len(kernel)
+    settings = {"strides": (1,) * n, "dilation": (1,) * n, "padding": ((0, 0),) * n, **options}
+    weight = draw(n_out, n_in, *kernel, seed=n_out, scale=0.4)
+    return Conv(weight, draw(n_out, seed=1, scale=0.1), **settings)
+
+
+class Chain:
+    """Appends nodes, each to the one before unless told otherwise."""
+
+    def __init__(self, shape: tuple[int, ...] = SHAPE) -> None:
+        self.nodes = [Node("x", Input(shape))]
+
+    def add(self, name: str, op: Op, *inputs: str) -> Chain:
+        self.nodes.append(Node(name, op, inputs or (self.nodes[-1].name,)))
+        return self
+
+    def shape(self, name: str = "") -> tuple[int, ...]:
+        graph = Graph(tuple(self.nodes), ("x",), (self.nodes[-1].name,))
+        return graph.types[name or self.nodes[-1].name].shape
+
+    def fire(self, name: str, reset: Reset = Reset.SUBTRACT) -> Chain:
+        return self.add(name, fire(self.shape(), reset))
+
+    def finish(self, n_out: int = 3) -> Graph:
+        """End with a dense layer, whose potentials are the output."""
+        if len(self.shape()) > 1:
+            self.add("flatten", Flatten())
+        (n_in,) = self.shape()
+        self.add("logits", Dense(draw(n_out, n_in, seed=9), draw(n_out, seed=8, scale=0.1)))
+        outputs = (self.nodes[-1].name,)
+        return Graph(tuple(self.nodes), ("x",), outputs, {"n_steps": 16})
+
+
+def _behind(op: Op, name: str = "op") -> Graph:
+    """The op between neurons."""
+    start = Chain().add("conv", conv(4, 2, (3, 3))).fire("first")
+    return start.add(name, op).fire("second").finish()
+
+
+def _two(op: Op) -> Graph:
+    """The op on two trains of spikes."""
+    start = Chain().add("conv", conv(4, 2, (3, 3))).fire("first")
+    start.add("other", conv(4, 4, (1, 1)), "first").fire("second")
+    return start.add("op", op, "first", "second").fire("third").finish()
+
+
+def _dense() -> Graph:
+    start = Chain((12,)).add("dense", Dense(draw(8, 12), draw(8, scale=0.1))).fire("first")
+    return start.finish()
+
+
+def _convs() -> Graph:
+    """Strides, dilation, groups, padding that differs at the sides."""
+    options = {"strides": (2, 1), "padding": ((0, 1), (2, 1)), "dilation": (1, 2)}
+    start = Chain().add("conv", conv(4, 2, (3, 3), **options)).fire("first")
+    start.add("group", conv(6, 2, (3, 2), groups=2, padding=((1, 1), (1, 0)))).fire("second")
+    return start.finish()
+
+
+def _batch_norm() -> Graph:
+    one = np.ones(4, np.float32)
+    return _behind(BatchNorm(0.25 * one, 4 * one, 2 * one, 0.5 * one, 0.0))
+
+
+def _scale() -> Graph:
+    gains = np.array([0.5, 1.5, 2.0, 0.25], np.float32).reshape(4, 1, 1)
+    return _behind(Scale(gains, gains - 1))
+
+
+def _relu() -> Graph:
+    cap = np.full((1, 1, 1), 0.75, np.float32)
+    return _behind(Relu(cap))
+
+
+def _flatten() -> Graph:
+    start = Chain().add("conv", conv(4, 2, (3, 3))).fire("first").add("op", Flatten())
+    return start.finish()
+
+
+def _reset_to_zero() -> Graph:
+    start = Chain().add("conv", conv(4, 2, (3, 3))).fire("first", Reset.ZERO)
+    thresholds = np.array([0.5, 1, 2, 0.75], np.float32).reshape(4, 1, 1)
+    op = IntegrateFire(thresholds, thresholds / 4, Reset.ZERO)
+    return start.add("again", conv(4, 4, (2, 2))).add("op", op).finish()
+
+
+def _at_the_end(op: Op) -> Graph:
+    graph = _dense()
+    nodes = (*graph.nodes, Node("op", op, ("logits",)))
+    return Graph(nodes, ("x",), ("op",), graph.metadata)
+
+
+EXAMPLES: dict[str, Callable[[], Graph]] = {
+    "Input": _dense,
+    "Identity": lambda: _behind(Identity()),
+    "Dense": _dense,
+    "Conv": _convs,
+    "BatchNorm": _batch_norm,
+    "Scale": _scale,
+    "Relu": _relu,
+    "MaxPool": lambda: _behind(MaxPool((2, 2), (2, 2), (1, 1), ((0, 0),) * 2)),
+    "AveragePool": lambda: _behind(AveragePool((2, 2), (2, 2), ((0, 0),) * 2)),
+    "GlobalAveragePool": lambda: _behind(GlobalAveragePool()),
+    "Flatten": _flatten,
+    "Reshape": lambda: _behind(Reshape((8, 8))),
+    "Transpose": lambda: _behind(Transpose((1, 2, 0))),
+    "Pad": lambda: _behind(Pad(((0, 0), (1, 0), (0, 2)))),
+    "Add": lambda: _two(Add()),
+    "Concatenate": lambda: _two(Concatenate(0)),
+    "Softmax": lambda: _at_the_end(Softmax(0)),
+    "Sigmoid": lambda: _at_the_end(Sigmoid()),
+    "IntegrateFire": _reset_to_zero,
+    "SpikingMaxPool": lambda: _behind(SpikingMaxPool((2, 2), (2, 2), (1, 1), ((0, 0),) * 2)),
+}
+
+
+def draw_inputs(graph: Graph, n_samples: int = 6, seed: int = 3) -> tuple[Array, ...]:
+    """Multiples of 1/16 in 0..1."""
+    random = np.random.default_rng(seed)
+    return tuple(
+        random.integers(0, 17, (n_samples, *graph.types[name].shape)).astype(np.float32) / 16
+        for name in graph.inputs
+    )

@@ -1,0 +1,171 @@
+"""The spiking graph as ONNX, run by onnxruntime, against the reference engine."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from spikeport.converter.convert import convert
+from spikeport.converter.errors import FormatError, UnsupportedOpError
+from spikeport.converter.exports import onnx as onnx_export
+from spikeport.converter.exports.onnx import encode_run, encode_step
+from spikeport.converter.ir import Graph, Node
+from spikeport.converter.ir.ops import Input, Relu
+from spikeport.converter.passes import PASSES
+from spikeport.converter.recipes import SIMPLIFY
+from spikeport.models.datasets import load_data
+from spikeport.models.registry import weights_path
+from spikeport.runtime.engines.reference import simulate
+
+from .examples import EXAMPLES, draw_inputs, fire
+
+N_STEPS = 12
+
+
+def start_session(data: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 2
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def run_model(data: bytes, graph: Graph, inputs, n_steps: int):
+    fed = dict(zip(graph.inputs, inputs, strict=True))
+    session = start_session(data)
+    return session.run(list(graph.outputs), {**fed, "n_steps": np.array(n_steps)})
+
+
+def run_steps(data: bytes, graph: Graph, inputs, n_steps: int):
+    """Return the means of the outputs [T, ...], and the counts of every neuron."""
+    session = start_session(data)
+    names = [output.name for output in session.get_outputs()]
+    fed = dict(zip(graph.inputs, inputs, strict=True))
+    n_samples = len(inputs[0])
+    states = {
+        given.name: np.full((n_samples, *given.shape[1:]), np.nan, np.float32)
+        for given in session.get_inputs()
+        if given.name.endswith(".state")
+    }
+    sums = dict.fromkeys(names, 0.0)
+    means = {name: [] for name in graph.outputs}
+    for step in range(n_steps):
+        results = session.run(names, {**fed, **states, "first": np.array(step == 0)})
+        found = dict(zip(names, results, strict=True))
+        states = {name: found[name.removesuffix(".state") + ".next"] for name in states}
+        for name in names:
+            sums[name] = sums[name] + found[name].astype(np.float64)
+        for name in graph.outputs:
+            means[name].append((sums[name] / (step + 1)).astype(np.float32))
+    counts = {n.removesuffix(".spikes"): sums[n] for n in names if n.endswith(".spikes")}
+    return [np.array(means[name]) for name in graph.outputs], counts
+
+
+EXACT = set(EXAMPLES) - {"Softmax", "Sigmoid"}  # their exponentials differ in the last bit
+
+
+@pytest.mark.parametrize("op", EXAMPLES)
+def test_every_op_as_a_run_and_as_a_step(op):
+    graph = EXAMPLES[op]()
+    inputs = draw_inputs(graph)
+    expected = simulate(graph, inputs, N_STEPS)
+    assert expected.n_spikes
+    assert all(n > 0 for n in expected.n_spikes.values())
+    (outputs,) = run_model(encode_run(graph).files[".onnx"], graph, inputs, N_STEPS)
+    (means,), counts = run_steps(encode_step(graph).files[".onnx"], graph, inputs, N_STEPS)
+    for found in (outputs, means):
+        assert found.dtype == np.float32
+        if op in EXACT:
+            np.testing.assert_array_equal(found, expected.outputs[0])
+        else:
+            np.testing.assert_allclose(found, expected.outputs[0], rtol=1e-5)
+    assert counts.keys() == expected.spike_counts.keys()
+    for name, count in counts.items():
+        np.testing.assert_array_equal(count, expected.spike_counts[name])
+
+
+def test_sample_graphs_with_several_inputs_and_outputs(sample_graphs):
+    calibrations = np.random.default_rng(0)
+    for name, analog in sample_graphs.items():
+        inputs = tuple(
+            calibrations.random((7, *analog.types[i].shape)).astype(np.float32)
+            for i in analog.inputs
+        )
+        graph = analog
+        for step in SIMPLIFY:
+            graph = PASSES[step](graph)
+        graph = PASSES["insert_neurons"](graph)
+        expected = simulate(graph, inputs, 6).outputs
+        found = run_model(encode_run(graph).files[".onnx"], graph, inputs, 6)
+        by_step, _ = run_steps(encode_step(graph).files[".onnx"], graph, inputs, 6)
+        for a, b, c in zip(expected, found, by_step, strict=True):
+            scale = np.abs(a).max()
+            assert np.abs(a - b).max() < 1e-4 * scale, name
+            assert np.abs(a - c).max() < 1e-4 * scale, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["lenet", "vgg", "resnet"])
+def test_shipped_networks_decide_the_same_at_every_step(network):
+    train = load_data("fashion-mnist:train", ((28, 28, 1),), shipped=True)
+    test = load_data("fashion-mnist:test", ((28, 28, 1),), shipped=True, limit=200)
+    n_steps = 16
+    graph = convert(weights_path(network), train.inputs, n_steps=n_steps).graph
+    expected = simulate(graph, test.inputs, n_steps).outputs[0]
+    (found,) = run_model(encode_run(graph).files[".onnx"], graph, test.inputs, n_steps)
+    np.testing.assert_array_equal(found.argmax(axis=2), expected.argmax(axis=2))
+
+
+def test_what_stands_in_the_file():
+    graph = EXAMPLES["Conv"]()
+    model = onnx.load_from_string(encode_run(graph).files[".onnx"])
+    onnx.checker.check_model(model, full_check=True)
+    assert [entry.version for entry in model.opset_import] == [17]
+    assert [value.name for value in model.graph.input] == ["x", "n_steps"]
+    (properties,) = model.metadata_props
+    assert json.loads(properties.value) == {"kind": "run", "n_steps": 16}
+    assert encode_run(graph) == encode_run(graph)
+
+
+def test_refusals_come_all_at_once():
+    @dataclasses.dataclass(frozen=True, eq=False)
+    class Leaky(type(fire((1,)))):
+        leak: float = 0.5
+
+    class Strange(Relu):
+        pass
+
+    Leaky.__name__ = "IntegrateFire"
+    one = np.ones(1, np.float32)
+    nodes = (
+        Node("x", Input((3,))),
+        Node("a", Strange(), ("x",)),
+        Node("b", Leaky(one, one), ("a",)),
+    )
+    with pytest.raises(UnsupportedOpError, match="cannot be written as ONNX, there are 2") as error:
+        encode_run(Graph(nodes, ("x",), ("b",)))
+    assert error.value.reasons == (
+        "a (Strange): Strange has no translation to ONNX",
+        "b (IntegrateFire): leak of IntegrateFire has no translation to ONNX",
+    )
+    analog = Graph(nodes[:1], ("x",), ("x",))
+    with pytest.raises(UnsupportedOpError, match="graph: has no neuron, expected a spiking graph"):
+        encode_step(analog)
+
+
+def test_too_large_for_a_protocol_buffer(monkeypatch):
+    monkeypatch.setattr(onnx_export, "MAX_BYTES", 100)
+    with pytest.raises(FormatError, match="bytes, expected at most 100 in an ONNX file"):
+        encode_run(EXAMPLES["Dense"]())
+
+
+def test_analog_parts_are_computed_once():
+    """What stands before the first neuron is outside of the Loop."""
+    model = onnx.load_from_string(encode_run(EXAMPLES["Conv"]()).files[".onnx"])
+    (loop,) = (node for node in model.graph.node if node.op_type == "Loop")
+    (body,) = (attribute.g for attribute in loop.attribute if attribute.name == "body")
+    assert [n.op_type for n in model.graph.node].count("Conv") == 1
+    assert [n.op_type for n in body.node].count("Conv") == 1
