@@ -95,8 +95,8 @@ def encode_step(graph: Graph) -> Export:
     for name, state in states.items():
         draft.nodes.append(helper.make_node("Identity", [state], [following[name]]))
     for name in outputs:
-        unit = np.ones(()) if graph.by_name[name].unit is None else graph.by_name[name].unit[None]
-        factor = draft.constant(unit, name=f"{name}.unit")
+        unit = graph.by_name[name].unit
+        factor = draft.constant(np.ones(()) if unit is None else unit[None], name=f"{name}.unit")
         draft.nodes.append(helper.make_node("Mul", [values[name], factor], [name]))
     for name, result in spikes.items():
         if values[name] != result:

@@ -1,6 +1,5 @@
-"""EXAMPLES: for every op a small spiking graph that has it, with numbers that are exact in float32.
-
-Every weight is a multiple of 2^-8, every input one of 2^-4: sums do not depend on their order.
+"""EXAMPLES: for every op a small spiking graph that has it, in integers where the op has an integer
+form: sums are exact in float32, and do not depend on their order.
 """
 
 from __future__ import annotations
@@ -36,13 +35,15 @@ SHAPE = (2, 6, 6)
 
 def draw(*shape: int, seed: int = 0, scale: float = 0.5) -> np.ndarray:
     values = np.random.default_rng(seed).normal(0, scale, shape)
-    return (np.round(values * 256) / 256).astype(np.float32)
+    return np.clip(np.round(values * 64), -127, 127).astype(np.float32)
 
 
-def fire(shape: tuple[int, ...], reset: Reset = Reset.SUBTRACT) -> IntegrateFire:
-    """Neurons of one threshold, a power of two, with half of it as initial potential."""
+def fire(
+    shape: tuple[int, ...], reset: Reset = Reset.SUBTRACT, threshold: float = 64
+) -> IntegrateFire:
+    """Neurons of one threshold, with half of it as initial potential."""
     one = np.ones((1,) * len(shape), np.float32)
-    return IntegrateFire(one, 0.5 * one, reset)
+    return IntegrateFire(threshold * one, threshold // 2 * one, reset)
 
 
 def conv(n_out: int, n_in: int, kernel: tuple[int, ...], **options: object) -> Conv:
@@ -67,7 +68,9 @@ class Chain:
         return graph.types[name or self.nodes[-1].name].shape
 
     def fire(self, name: str, reset: Reset = Reset.SUBTRACT) -> Chain:
-        return self.add(name, fire(self.shape(), reset))
+        """Add neurons; behind the input, whose entries go up to 16, with a higher threshold."""
+        is_first = all(not isinstance(node.op, IntegrateFire) for node in self.nodes)
+        return self.add(name, fire(self.shape(), reset, 512 if is_first else 64))
 
     def finish(self, n_out: int = 3) -> Graph:
         """End with a dense layer, whose potentials are the output."""
@@ -80,16 +83,22 @@ class Chain:
 
 
 def _behind(op: Op, name: str = "op") -> Graph:
-    """The op between neurons."""
-    start = Chain().add("conv", conv(4, 2, (3, 3))).fire("first")
-    return start.add(name, op).fire("second").finish()
+    """The op between neurons, and a convolution behind it where it gives a feature map."""
+    start = Chain().add("conv", conv(4, 2, (3, 3))).fire("first").add(name, op)
+    if len(start.shape()) == 3:
+        start.add("behind", conv(4, start.shape()[0], (1, 1)))
+    else:
+        gain = np.full((1,) * len(start.shape()), 80, np.float32)
+        start.add("behind", Scale(gain, gain - 70))
+    return start.fire("second").finish()
 
 
 def _two(op: Op) -> Graph:
     """The op on two trains of spikes."""
     start = Chain().add("conv", conv(4, 2, (3, 3))).fire("first")
     start.add("other", conv(4, 4, (1, 1)), "first").fire("second")
-    return start.add("op", op, "first", "second").fire("third").finish()
+    start.add("op", op, "first", "second")
+    return start.add("behind", conv(4, start.shape()[0], (1, 1))).fire("third").finish()
 
 
 def _dense() -> Graph:
@@ -107,17 +116,17 @@ def _convs() -> Graph:
 
 def _batch_norm() -> Graph:
     one = np.ones(4, np.float32)
-    return _behind(BatchNorm(0.25 * one, 4 * one, 2 * one, 0.5 * one, 0.0))
+    return _behind(BatchNorm(0.25 * one, 4 * one, 64 * one, 0.5 * one, 0.0))
 
 
 def _scale() -> Graph:
-    gains = np.array([0.5, 1.5, 2.0, 0.25], np.float32).reshape(4, 1, 1)
-    return _behind(Scale(gains, gains - 1))
+    gains = np.array([32, 96, 40, -16], np.float32).reshape(4, 1, 1)
+    return _behind(Scale(gains, np.abs(gains) - 10))
 
 
 def _relu() -> Graph:
-    cap = np.full((1, 1, 1), 0.75, np.float32)
-    return _behind(Relu(cap))
+    start = Chain().add("conv", conv(4, 2, (3, 3))).fire("first").add("again", conv(4, 4, (1, 1)))
+    return start.add("op", Relu(np.full((1, 1, 1), 40, np.float32))).fire("second").finish()
 
 
 def _flatten() -> Graph:
@@ -127,14 +136,15 @@ def _flatten() -> Graph:
 
 def _reset_to_zero() -> Graph:
     start = Chain().add("conv", conv(4, 2, (3, 3))).fire("first", Reset.ZERO)
-    thresholds = np.array([0.5, 1, 2, 0.75], np.float32).reshape(4, 1, 1)
+    thresholds = np.array([32, 64, 128, 48], np.float32).reshape(4, 1, 1)
     op = IntegrateFire(thresholds, thresholds / 4, Reset.ZERO)
     return start.add("again", conv(4, 4, (2, 2))).add("op", op).finish()
 
 
 def _at_the_end(op: Op) -> Graph:
     graph = _dense()
-    nodes = (*graph.nodes, Node("op", op, ("logits",)))
+    small = Scale(np.full(1, 2**-6, np.float32), np.zeros(1, np.float32))
+    nodes = (*graph.nodes, Node("small", small, ("logits",)), Node("op", op, ("small",)))
     return Graph(nodes, ("x",), ("op",), graph.metadata)
 
 
@@ -163,9 +173,9 @@ EXAMPLES: dict[str, Callable[[], Graph]] = {
 
 
 def draw_inputs(graph: Graph, n_samples: int = 6, seed: int = 3) -> tuple[Array, ...]:
-    """Multiples of 1/16 in 0..1."""
+    """Integers, 0 to 16."""
     random = np.random.default_rng(seed)
     return tuple(
-        random.integers(0, 17, (n_samples, *graph.types[name].shape)).astype(np.float32) / 16
+        random.integers(0, 17, (n_samples, *graph.types[name].shape)).astype(np.float32)
         for name in graph.inputs
     )

@@ -20,6 +20,7 @@ from spikeport.converter.passes import PASSES
 from spikeport.converter.recipes import SIMPLIFY
 from spikeport.models.datasets import load_data
 from spikeport.models.registry import weights_path
+from spikeport.runtime.engines.event import compile_graph
 from spikeport.runtime.engines.reference import simulate
 
 from .examples import EXAMPLES, draw_inputs, fire
@@ -110,13 +111,31 @@ def test_sample_graphs_with_several_inputs_and_outputs(sample_graphs):
 @pytest.mark.slow
 @pytest.mark.parametrize("network", ["lenet", "vgg", "resnet"])
 def test_shipped_networks_decide_the_same_at_every_step(network):
+    """The event engine gives the reference engine's spikes in far less time, tested elsewhere."""
     train = load_data("fashion-mnist:train", ((28, 28, 1),), shipped=True)
     test = load_data("fashion-mnist:test", ((28, 28, 1),), shipped=True, limit=200)
-    n_steps = 16
+    n_steps = 8
     graph = convert(weights_path(network), train.inputs, n_steps=n_steps).graph
-    expected = simulate(graph, test.inputs, n_steps).outputs[0]
+    expected = compile_graph(graph, n_threads=2).run(test.inputs, n_steps).outputs[0]
     (found,) = run_model(encode_run(graph).files[".onnx"], graph, test.inputs, n_steps)
     np.testing.assert_array_equal(found.argmax(axis=2), expected.argmax(axis=2))
+    few = test.inputs[0][:3]
+    (found,) = run_model(encode_run(graph).files[".onnx"], graph, (few,), n_steps)
+    (expected,) = simulate(graph, (few,), n_steps).outputs
+    np.testing.assert_array_equal(found.argmax(axis=2), expected.argmax(axis=2))
+
+
+def test_outputs_have_the_source_units():
+    graph = EXAMPLES["Dense"]()
+    unit = np.array([0.5, 2, 3], np.float32)
+    last = dataclasses.replace(graph.nodes[-1], unit=unit)
+    graph = graph.replace(nodes=(*graph.nodes[:-1], last))
+    inputs = draw_inputs(graph)
+    (expected,) = simulate(graph, inputs, N_STEPS).outputs
+    (found,) = run_model(encode_run(graph).files[".onnx"], graph, inputs, N_STEPS)
+    (means,), _ = run_steps(encode_step(graph).files[".onnx"], graph, inputs, N_STEPS)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(means, expected, rtol=1e-6)
 
 
 def test_what_stands_in_the_file():
