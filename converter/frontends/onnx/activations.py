@@ -12,8 +12,9 @@ from ...errors import GraphError
 from ...ir import Activation, Op
 from ...ir.ops import Identity, Relu, Sigmoid, Softmax
 from ..lowering import leaky_relu, maximum, minimum
-from .draft import Tensor, UnsupportedNodeError
+from .draft import Tensor
 from .operands import constant_like, read_operands, scaled
+from .reasons import UnsupportedNodeError
 from .site import Site, fit
 from .tensors import Numbers
 

@@ -8,9 +8,10 @@ from ...errors import GraphError
 from ...ir.ops import Add, BatchNorm, Conv, Dense, Identity, Scale, Transpose
 from ..lowering import subtract
 from .comparisons import multiply_mask
-from .draft import Mask, Tensor, UnsupportedNodeError
+from .draft import Mask, Tensor
 from .folding import Constant
 from .operands import broadcast, constant_like, is_constant, read_operands, scaled, with_constant
+from .reasons import UnsupportedNodeError
 from .site import Site, fit
 from .tensors import Numbers
 

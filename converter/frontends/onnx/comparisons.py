@@ -13,9 +13,10 @@ import numpy as np
 from ...ir import Activation
 from ...ir.ops import Relu, Scale
 from ..lowering import leaky_relu
-from .draft import Mask, Tensor, UnsupportedNodeError, Value
+from .draft import Mask, Tensor, Value
 from .folding import Constant
 from .operands import constant_like, is_constant, scaled
+from .reasons import UnsupportedNodeError
 from .site import Site
 from .tensors import Numbers
 

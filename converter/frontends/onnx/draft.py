@@ -36,10 +36,6 @@ _KEEPS_SIGN = (
 )  # fmt: skip
 
 
-class UnsupportedNodeError(Exception):
-    """A node has no translation for its attributes or operands; the text says why."""
-
-
 @dataclass(frozen=True)
 class Tensor:
     """A value that depends on the input, as a node of the graph.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import GraphError
+from .reasons import UnsupportedNodeError
 from .tensors import Numbers
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ class Folder:
         """Return the results of a node whose op type is in FOLDABLE.
 
         Raises:
-            GraphError: They would be too large, or the operands do not fit.
+            GraphError: The operands do not fit.
+            UnsupportedNodeError: The results would be too large.
         """
         n_runs = 1 if all(each is None or each.is_fixed for each in operands) else len(BATCH_SIZES)
         runs = [
@@ -78,7 +80,7 @@ class Folder:
         except (ValueError, TypeError, IndexError) as error:
             raise GraphError(f"takes constants that do not fit ({error})") from error
         if size > self.n_left:
-            raise GraphError(
+            raise UnsupportedNodeError(
                 f"gives a constant of {size} elements, expected at most {self.n_left} more in "
                 "this file"
             )

@@ -9,8 +9,9 @@ import numpy as np
 
 from ...errors import GraphError
 from ...ir.ops import Scale, Select
-from .draft import Tensor, UnsupportedNodeError
+from .draft import Tensor
 from .folding import Constant
+from .reasons import UnsupportedNodeError
 from .site import Site, fit
 from .tensors import Numbers
 

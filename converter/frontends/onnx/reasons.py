@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+
+class UnsupportedNodeError(Exception):
+    """A node has no translation for its attributes or operands; the text says why."""
+
+
 _SUBGRAPH = "runs a network of its own"
 _STATE = "keeps a state from step to step"
 _STATISTICS = "divides by statistics of the sample itself, which no rate of spikes stands for"

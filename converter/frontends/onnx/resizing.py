@@ -9,8 +9,9 @@ import numpy as np
 
 from ...errors import GraphError
 from ...ir.ops import Identity, Select
-from .draft import Tensor, UnsupportedNodeError
+from .draft import Tensor
 from .folding import Constant
+from .reasons import UnsupportedNodeError
 from .selecting import MAX_PLACES
 from .shapes import normalize
 from .site import Site

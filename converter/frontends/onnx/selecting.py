@@ -8,8 +8,9 @@ import numpy as np
 
 from ...errors import GraphError
 from ...ir.ops import Reshape, Select, Transpose
-from .draft import Tensor, UnsupportedNodeError
+from .draft import Tensor
 from .folding import BATCH_SIZES
+from .reasons import UnsupportedNodeError
 from .shapes import normalize
 from .site import Site
 

@@ -6,8 +6,9 @@ import math
 
 from ...errors import GraphError
 from ...ir.ops import Concatenate, Identity, Pad, Transpose
-from .draft import Mask, Tensor, UnsupportedNodeError
+from .draft import Mask, Tensor
 from .folding import BATCH_SIZES
+from .reasons import UnsupportedNodeError
 from .site import Site
 
 

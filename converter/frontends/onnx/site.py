@@ -12,8 +12,9 @@ import numpy as np
 from ...errors import GraphError
 from ...ir import Op
 from ...ir.ops import Flatten, Identity, Reshape
-from .draft import Draft, Mask, Tensor, UnsupportedNodeError, Value
+from .draft import Draft, Mask, Tensor, Value
 from .folding import BATCH_SIZES, Constant
+from .reasons import UnsupportedNodeError
 from .structure import OnnxNode
 from .tensors import Numbers, check_tensor, decode
 

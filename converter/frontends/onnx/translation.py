@@ -11,10 +11,10 @@ from ...errors import FormatError, GraphError, UnsupportedOpError
 from ...ir import Activation
 from ...ir.analog import explain
 from ...ir.ops import Identity, Input
-from .draft import Draft, Mask, Tensor, UnsupportedNodeError, Value
+from .draft import Draft, Mask, Tensor, Value
 from .files import OnnxModel
 from .folding import BATCH_SIZES, FOLDABLE, SLACK_ELEMENTS, Constant, Folder
-from .reasons import ELEMENTWISE, REASONS, find_reason
+from .reasons import ELEMENTWISE, REASONS, UnsupportedNodeError, find_reason
 from .site import Site
 from .structure import OnnxInput, OnnxNode
 from .tensors import DAMAGED, Numbers, decode, type_name

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ...errors import GraphError
 from ...ir.ops import Pairs
 from ..lowering import conv_transpose
-from .draft import Tensor, UnsupportedNodeError
+from .draft import Tensor
+from .reasons import UnsupportedNodeError
 from .site import Site
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from ...errors import GraphError
 from ...ir.ops import AveragePool, Conv, GlobalAveragePool, Identity, MaxPool, Op, Transpose
 from ...ir.windows import Window
-from .draft import Tensor, UnsupportedNodeError
+from .draft import Tensor
 from .operands import constant_like, scaled
+from .reasons import UnsupportedNodeError
 from .site import Site
 
 Pairs = tuple[tuple[int, int], ...]

@@ -154,30 +154,6 @@ Build = Callable[[Writer], str]
 
 NODES: list[tuple[str, Build]] = [
     (
-        "constantofshape0 (ConstantOfShape): gives a constant of 1000000000000 elements",
-        lambda w: sized(w, "ConstantOfShape", w.integers(10**6, 10**6)),
-    ),
-    (
-        "tile0 (Tile): gives a constant of 3000000000 elements",
-        lambda w: sized(w, "Tile", w.draw(3), w.integers(10**9)),
-    ),
-    (
-        "expand0 (Expand): gives a constant of 3000000000 elements",
-        lambda w: sized(w, "Expand", w.draw(3), w.integers(10**9, 1)),
-    ),
-    (
-        "range0 (Range): gives a constant of 1000000000 elements",
-        lambda w: sized(w, "Range", *(w.constant(v, np.int64) for v in (0, 10**9, 1))),
-    ),
-    (
-        "add0 (Add): gives a constant of 100000000 elements",
-        lambda w: sized(w, "Add", w.draw(10_000), w.draw(10_000, 1)),
-    ),
-    (
-        "gather0 (Gather): gives a constant of 100000000 elements",
-        lambda w: sized(w, "Gather", w.draw(2, 10_000), w.constant([0] * 10_000, np.int64)),
-    ),
-    (
         "constantofshape0 (ConstantOfShape): takes constants that do not fit (sizes [-1])",
         lambda w: sized(w, "ConstantOfShape", w.integers(-1)),
     ),

@@ -134,6 +134,11 @@ def scaled(w: Writer) -> str:
     return w.op("Mul", x, scale)
 
 
+def sized(w: Writer, op_type: str, *operands: str) -> str:
+    """Something large that is computed from constants and added to the input."""
+    return w.op("Add", w.input(3), w.op(op_type, *operands))
+
+
 def clipped(low: float, high: float) -> Build:
     return lambda w: w.op("Clip", w.input(3), w.constant(low), w.constant(high))
 
@@ -332,6 +337,30 @@ REASONS: list[tuple[str, Build]] = [
     (
         "attribute end has no translation, expected none",
         lambda w: w.op("Mul", w.input(3), w.op("Size", "x", end=1)),
+    ),
+    (
+        "constantofshape0 (ConstantOfShape): gives a constant of 1000000000000 elements",
+        lambda w: sized(w, "ConstantOfShape", w.integers(10**6, 10**6)),
+    ),
+    (
+        "tile0 (Tile): gives a constant of 3000000000 elements",
+        lambda w: sized(w, "Tile", w.draw(3), w.integers(10**9)),
+    ),
+    (
+        "expand0 (Expand): gives a constant of 3000000000 elements",
+        lambda w: sized(w, "Expand", w.draw(3), w.integers(10**9, 1)),
+    ),
+    (
+        "range0 (Range): gives a constant of 1000000000 elements",
+        lambda w: sized(w, "Range", *(w.constant(v, np.int64) for v in (0, 10**9, 1))),
+    ),
+    (
+        "add0 (Add): gives a constant of 100000000 elements",
+        lambda w: sized(w, "Add", w.draw(10_000), w.draw(10_000, 1)),
+    ),
+    (
+        "gather0 (Gather): gives a constant of 100000000 elements",
+        lambda w: sized(w, "Gather", w.draw(2, 10_000), w.constant([0] * 10_000, np.int64)),
     ),
     (
         "keeps a state from step to step, expected an operator",
