@@ -55,7 +55,10 @@ def compile_graph(graph: Graph, *, n_threads: int = 1) -> Runner:
     except RuntimeError as error:  # what numba raises if there is nowhere to keep compiled code
         notice = f"{error}: the reference engine runs instead, many times slower"
         return reference.ReferenceRunner(graph, (notice,))
-    plan = plan_graph(graph)
+    try:
+        plan = plan_graph(graph)
+    except MemoryError as error:
+        raise _too_large() from error
     runner = EventRunner(graph, plan, n_threads, fallbacks=plan.fallbacks, notices=notices)
     # one sample of zeros compiles the kernels, or loads them from the cache
     runner.run(
@@ -85,6 +88,12 @@ class EventRunner:
         exit_rule: ExitRule | None = None,
     ) -> Simulation:
         arrays = check_inputs(self.graph, inputs)
+        try:
+            return self._run(arrays, n_steps, count_spikes)
+        except MemoryError as error:
+            raise _too_large() from error
+
+    def _run(self, arrays: tuple[Array, ...], n_steps: int, count_spikes: bool) -> Simulation:
         n_samples = len(arrays[0])
         results = _Results(self.graph, n_samples, n_steps, count_spikes)
         numbers = itertools.count()
@@ -116,8 +125,8 @@ class EventRunner:
             memory = self.idle.pop() if self.idle else make_memory(self.plan.arena, constants)
         except MemoryError as error:
             raise SimulationError(
-                f"graph: the events of {self.plan.arena.n_steps} steps need "
-                f"{2 * self.plan.arena.n_events:,} bytes per thread, more than there are",
+                f"graph: the spikes of {self.plan.arena.n_steps} steps need "
+                f"{self.plan.arena.n_bytes:,} bytes per thread, more than there are",
                 hint="use fewer --threads, or --engine reference with a small --batch-size",
             ) from error
         for name in fan_outs(self.graph, varying=True):
@@ -173,6 +182,13 @@ class EventRunner:
         results.quiet_after[sample] = memory.last_spike
         for output in results.outputs:
             output[first:, sample] = output[first - 1, sample]
+
+
+def _too_large() -> SimulationError:
+    return SimulationError(
+        "graph: does not fit into memory",
+        hint="use fewer --threads, fewer --steps, or --engine reference with a small --batch-size",
+    )
 
 
 class _Results:

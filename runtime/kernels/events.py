@@ -1,12 +1,11 @@
 """Kernels of the event engine: from spike masks to lists of events, and from lists to spikes.
 
-A layer's spikes are masks [lines, steps, sites of a line]. A *line* is what the last spatial axis
-runs along; its *sites* are its positions, each with one word per 64 channels: bit c of word w
-stands for channel 64 w + c. The events of a site at one step are its set bits, as the numbers
-position in the line * channels + channel, uint16. All events of a line and step lie one after the
-other, and `offsets` [lines, steps, sites] says where those of a site begin, so that one pair of
-offsets cuts out the events of a whole run of sites. Such a run is a *tap* of an output position:
-an event e adds row `base + e` of the weights to the currents of `len(lanes)` output channels.
+A layer's spikes are masks [lines, steps, positions of a line, words]: bit c of word w stands for
+channel 64 w + c. A *line* is what the last spatial axis runs along. For every line of outputs, the
+spikes that reach it are listed column by column, see `sweep`: an event is the number of the weights
+that it adds, uint16, and where spikes have been added up by a pooling also a level, how many of
+them it stands for. What a column lists is said by *taps*: words of masks, each with the number of
+its first channel.
 """
 
 from __future__ import annotations
@@ -15,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from .lists import append_places, count_bits, list_rows
-from .neurons import add_rows, fire_steps, integrate_fire
+from .lists import add_masks, append_events, count_bits
+from .neurons import fire_steps, fire_steps_here
+from .sweep import add_line, fire_line
 
 
 def _byte_places() -> npt.NDArray[np.uint16]:
@@ -32,143 +32,145 @@ BYTE_PLACES = _byte_places()
 
 
 @njit(cache=True, nogil=True, boundscheck=False)
-def list_events(
-    masks, step_words, sources, first_source, n_bytes, numbers, table, n_steps, n_steps_stored,
-    data, first_event, offsets, fan_outs, operations, active,
+def _list_line(
+    masks, source_levels, taps, tap_starts, first_column, n_columns, n_steps, table, ids, levels,
+    offsets, room, counted,
 ):  # fmt: skip
-    """Write the events of all sites of one layer, and count synaptic operations.
-
-    Args:
-        masks: uint64, flat.
-        step_words: Words between two steps.
-        sources: int64: places of the masks, at step 0, that a site adds up.
-        first_source: int64 [sites + 1]: where a site's sources begin.
-        n_bytes: int64 [sites of a line]: bytes of a mask that can hold spikes.
-        numbers: uint16 [sites of a line]: number of a site's first channel.
-        table: BYTE_PLACES.
-        n_steps: Steps to do.
-        n_steps_stored: Steps that the offsets have room for.
-        data: uint16, for the events of all layers.
-        first_event: Where those of this layer begin.
-        offsets: int32 [lines * n_steps_stored * sites of a line + 1].
-        fan_outs: int64 [consumers, sites]: connections that leave an entry of the site.
-        operations: int64 [consumers, steps]; synaptic operations are added.
-        active: int64 [sites of a line] scratch.
-    """
-    n_sites = len(n_bytes)
-    n_consumers = len(fan_outs)
-    end = first_event
-    for line in range((len(first_source) - 1) // n_sites):
-        for step in range(n_steps):
-            place = (line * n_steps_stored + step) * n_sites
-            shift = step * step_words
-            for number in range(n_sites):
-                site = line * n_sites + number
-                offsets[place + number] = end
-                union = np.uint64(0)
-                for source in range(first_source[site], first_source[site + 1]):
-                    mask = masks[sources[source] + shift]
-                    union |= mask
-                    end = append_places(table, mask, n_bytes[number], numbers[number], data, end)
-                active[number] = count_bits(union)
-            offsets[place + n_sites] = end
-            for consumer in range(n_consumers):
-                fan_out = fan_outs[consumer]
-                first = line * n_sites
-                total = 0
-                for number in range(n_sites):
-                    total += active[number] * fan_out[first + number]
-                operations[consumer, step] += total
-
-
-@njit(cache=True, nogil=True, boundscheck=False, inline="always")
-def _list_rows(first, last, taps, data, offsets, row_size, n_steps, index, starts):
-    """List the byte offsets of the rows to add, step by step."""
-    end = 0
+    """List the events of a line: those of column x and step s are offsets[x:x + 2, s] of ids."""
     for step in range(n_steps):
-        starts[step] = end
-        end = list_rows(taps, first, last, offsets, step, data, np.int32(row_size), index, end)
-    starts[n_steps] = end
+        offsets[step] = step * room
+    for number in range(n_columns):
+        end = (number + 1) * n_steps
+        for step in range(n_steps):
+            offsets[end + step] = offsets[end - n_steps + step]
+        column = first_column + number
+        for tap in range(tap_starts[column], tap_starts[column + 1]):
+            append_events(
+                table, masks, taps[tap, 0], taps[tap, 1], taps[tap, 2], taps[tap, 3], taps[tap, 4],
+                n_steps, ids, offsets, source_levels, levels, end, counted,
+            )  # fmt: skip
 
 
 @njit(cache=True, nogil=True, boundscheck=False)
 def fire(
-    chunks, tap_starts, taps, data, offsets, rows, block_size, bias, bias_stride,
-    bias_step_stride, n_steps, index, starts, potential, threshold, threshold_stride, to_zero,
-    masks, n_steps_stored, n_words, line_length, lanes,
+    masks, source_levels, taps, tap_starts, lines, sets, table, values, n_steps, ids, levels,
+    offsets, room, rows, block_size, bias, bias_stride, bias_step_stride, potential, threshold,
+    threshold_stride, out, line_length, n_steps_stored, n_words, to_zero, uniform, lanes, reach,
+    counted,
 ):  # fmt: skip
     """Integrate and fire all neurons of one layer for `n_steps` steps.
 
     Args:
-        chunks: int64 [chunks, 3]: a set of taps and the range of channel blocks that use it.
-        tap_starts: int64 [sets, positions + 1]: where the taps of an output position begin.
-        taps: int32 [taps * 4]: place of the first site's offset, number of sites, offsets between
-            two steps, and the byte offset in a block of rows that events are counted from.
-        data: As `list_events` wrote it.
-        offsets: Likewise, of all layers, flat.
-        rows: float32 [blocks, rows, lanes], flat; the first row of every block is zero.
+        masks: uint64, flat: spikes, of all layers or of all poolings.
+        source_levels: uint8, [words of masks, 64], flat: how many spikes a bit stands for.
+        taps: int64 [taps, 5]: place of a word at step 0, words from one step to the next, number
+            of its first channel's weights, bytes of the word in use, and its channels in use.
+        tap_starts: int64 [columns + 1]: where the taps of a column begin.
+        lines: int64 [lines, 4]: number of the line among the outputs, first column, number of
+            columns, first entry in a block of rows.
+        sets: int64 [sets, 4]: range of lines, range of channel blocks that use these.
+        table: BYTE_PLACES.
+        values: float32 [256]: what an event of each level is worth.
+        n_steps: Steps to do.
+        ids: uint16 scratch for the events of a line, like the next two.
+        levels: uint8 scratch.
+        offsets: int32 scratch.
+        room: Entries of `ids` for a step.
+        rows: float32 [blocks, rows, reach, lanes], flat.
         block_size: Entries of one block of `rows`.
         bias: float32: current that does not come from events, [channels] or more.
         bias_stride: Its entries from one position to the next, or 0.
         bias_step_stride: Its entries from one step to the next, or 0.
-        n_steps: Steps to do.
-        index: int32 scratch.
-        starts: int64 [steps + 1] scratch.
-        potential: float32 [positions, channels], flat, updated.
+        potential: float32 [positions, channels], updated.
         threshold: float32, [positions or 1, channels], flat.
         threshold_stride: As bias_stride.
-        to_zero: Reset to zero instead of by subtraction.
-        masks: uint8 view of the uint64 masks to write.
-        n_steps_stored: Steps that the masks have room for.
-        n_words: Words per position and step.
+        out: uint8 view of the uint64 masks to write.
         line_length: Positions of a line.
+        n_steps_stored: Steps that `out` has room for.
+        n_words: Words per position and step.
+        to_zero: Tuple; empty if neurons are reset by subtraction.
+        uniform: Tuple; empty if biases or thresholds differ from position to position.
         lanes: Tuple; its length is the number of channels in a block.
+        reach: Tuple; its length is how many outputs a column reaches.
+        counted: Tuple; not empty if events have levels.
 
     Returns:
         Number of spikes.
     """
     width = len(lanes)
-    n_positions = tap_starts.shape[1] - 1
-    n_channels = len(potential) // n_positions
+    n_channels = potential.shape[1]
+    state = potential.reshape(-1)
+    step_bytes = 8 * line_length * n_words
     n_fired = 0
-    step_bytes = line_length * n_words * 8
-    for chunk in range(len(chunks)):
-        of_position = tap_starts[chunks[chunk, 0]]
-        for position in range(n_positions):
-            first, last = of_position[position], of_position[position + 1]
-            _list_rows(first, last, taps, data, offsets, 4 * width, n_steps, index, starts)
-            for block in range(chunks[chunk, 1], chunks[chunk, 2]):
+    for part in range(len(sets)):
+        for line in range(sets[part, 0], sets[part, 1]):
+            n_columns = lines[line, 2]
+            _list_line(
+                masks, source_levels, taps, tap_starts, lines[line, 1], n_columns, n_steps, table,
+                ids, levels, offsets, room, counted,
+            )  # fmt: skip
+            position = lines[line, 0] * line_length
+            place = lines[line, 0] * n_steps_stored * step_bytes
+            for block in range(sets[part, 2], sets[part, 3]):
                 channel = block * width
-                place = position * n_channels + channel
-                current = position * bias_stride + channel
-                limit = position * threshold_stride + channel
-                line, place_in_line = divmod(position, line_length)
-                mask = line * n_steps_stored * line_length + place_in_line
-                mask = mask * n_words * 8 + channel // 8
-                block_rows = block * block_size
                 for step in range(n_steps):
-                    start = starts[step]
-                    n_rows = starts[step + 1] - start
-                    n_fired += integrate_fire(
-                        bias, current + step * bias_step_stride, rows, block_rows, index, start,
-                        n_rows, potential, place, threshold, limit, to_zero,
-                        masks, mask + step * step_bytes, lanes,
+                    n_fired += fire_line(
+                        ids, levels, values, offsets, step, n_steps, n_steps, n_columns,
+                        rows, block * block_size + lines[line, 3],
+                        bias, channel + step * bias_step_stride + position * bias_stride,
+                        bias_stride, state, channel + position * n_channels, n_channels,
+                        threshold, channel + position * threshold_stride, threshold_stride,
+                        out, channel // 8 + place + step * step_bytes, 8 * n_words,
+                        to_zero, uniform, lanes, reach, counted,
                     )  # fmt: skip
     return n_fired
 
 
 @njit(cache=True, nogil=True, boundscheck=False)
-def fire_constant(
-    n_positions, bias, bias_stride, n_steps, potential, threshold, threshold_stride, to_zero,
-    masks, n_steps_stored, n_words, line_length, rows, index, lanes,
+def add_currents(
+    masks, source_levels, taps, tap_starts, lines, sets, table, values, n_steps, ids, levels,
+    offsets, room, rows, block_size, out, line_length, lanes, reach, counted,
 ):  # fmt: skip
-    """As `fire`, for a layer that no events reach and whose current is the same at every step.
+    """Add the currents of a layer to out, float32 [steps, positions, channels]; see `fire`."""
+    width = len(lanes)
+    n_channels = out.shape[2]
+    step_size = out.shape[1] * n_channels
+    flat = out.reshape(-1)
+    for part in range(len(sets)):
+        for line in range(sets[part, 0], sets[part, 1]):
+            n_columns = lines[line, 2]
+            _list_line(
+                masks, source_levels, taps, tap_starts, lines[line, 1], n_columns, n_steps, table,
+                ids, levels, offsets, room, counted,
+            )  # fmt: skip
+            first = lines[line, 0] * line_length * n_channels
+            for block in range(sets[part, 2], sets[part, 3]):
+                first_row = block * block_size + lines[line, 3]
+                channel = first + block * width
+                if n_columns == 1:  # all steps at once, as if they were columns
+                    add_line(
+                        ids, levels, values, offsets, 0, 1, n_steps, n_steps, rows, first_row,
+                        flat, channel, step_size, lanes, reach, counted,
+                    )  # fmt: skip
+                    continue
+                for step in range(n_steps):
+                    add_line(
+                        ids, levels, values, offsets, step, n_steps, n_steps, n_columns,
+                        rows, first_row, flat, channel + step * step_size, n_channels,
+                        lanes, reach, counted,
+                    )  # fmt: skip
 
-    The arguments are those of `fire`; nothing is read from `rows` and `index`.
-    """
+
+@njit(cache=True, nogil=True, boundscheck=False)
+def fire_given(
+    n_steps, bias, bias_stride, bias_step_stride, potential, threshold, threshold_stride, out,
+    line_length, n_steps_stored, n_words, to_zero, lanes,
+):  # fmt: skip
+    """Do what `fire` does for a layer whose currents are known; its arguments are among those."""
     width = len(lanes)
     together = max(1, 128 // width)  # as n_side_by_side
-    n_channels = len(potential) // n_positions
+    n_positions, n_channels = potential.shape
+    state = potential.reshape(-1)
     step_bytes = line_length * n_words * 8
     n_fired = 0
     for line in range(n_positions // line_length):
@@ -183,47 +185,71 @@ def fire_constant(
                 mask = line_masks + number * n_words * 8 + channel // 8
                 if number + together <= line_length:
                     n_fired += fire_steps(
-                        bias, current, bias_stride, potential, place, n_channels, threshold, limit,
-                        threshold_stride, to_zero, masks, mask, n_words * 8, step_bytes, n_steps,
-                        lanes,
+                        bias, current, bias_stride, bias_step_stride, state, place, n_channels,
+                        threshold, limit, threshold_stride, out, mask, n_words * 8,
+                        step_bytes, n_steps, to_zero, lanes,
                     )  # fmt: skip
                     number += together
-                    continue
-                for step in range(n_steps):
-                    n_fired += integrate_fire(
-                        bias, current, rows, 0, index, 0, 0, potential, place, threshold, limit,
-                        to_zero, masks, mask + step * step_bytes, lanes,
+                else:
+                    n_fired += fire_steps_here(
+                        bias, current, bias_stride, bias_step_stride, state, place, n_channels,
+                        threshold, limit, threshold_stride, out, mask, n_words * 8,
+                        step_bytes, n_steps, to_zero, lanes,
                     )  # fmt: skip
-                number += 1
+                    number += 1
     return n_fired
 
 
 @njit(cache=True, nogil=True, boundscheck=False)
-def add_currents(
-    chunks, tap_starts, taps, data, offsets, rows, block_size, bias, bias_stride,
-    bias_step_stride, n_steps, index, starts, out, lanes,
+def add_up_spikes(
+    masks, step_words, sources, first_source, n_steps, n_steps_stored, n_sites, unions, levels,
+    first_word,
 ):  # fmt: skip
-    """Write the currents of a layer without neurons to out, float32 [steps, positions * channels].
+    """Add up the spikes of several positions, as average pooling does.
 
-    The other arguments are those of `fire`.
+    Args:
+        masks: uint64, flat: spikes of all layers.
+        step_words: Words between two steps of the layer that is pooled.
+        sources: int64: places of words, at step 0, that are added up.
+        first_source: int64 [lines * sites + 1]: where the sources of a site, a word of a position,
+            begin.
+        n_steps: Steps to do.
+        n_steps_stored: Steps that there is room for.
+        n_sites: Sites of a line.
+        unions: uint64: written as [lines, steps, sites], which sums are not zero.
+        levels: uint8 [words of unions, 64], flat: the sums.
+        first_word: Of `unions`.
     """
-    width = len(lanes)
-    n_positions = tap_starts.shape[1] - 1
-    n_channels = out.shape[1] // n_positions
-    flat = out.reshape(-1)
-    for chunk in range(len(chunks)):
-        of_position = tap_starts[chunks[chunk, 0]]
-        for position in range(n_positions):
-            first, last = of_position[position], of_position[position + 1]
-            _list_rows(first, last, taps, data, offsets, 4 * width, n_steps, index, starts)
-            for block in range(chunks[chunk, 1], chunks[chunk, 2]):
-                channel = block * width
-                place = position * n_channels + channel
-                current = position * bias_stride + channel
-                for step in range(n_steps):
-                    start = starts[step]
-                    n_rows = starts[step + 1] - start
-                    add_rows(
-                        bias, current + step * bias_step_stride, rows, block * block_size, index,
-                        start, n_rows, flat, place + step * out.shape[1], lanes,
-                    )  # fmt: skip
+    for line in range((len(first_source) - 1) // n_sites):
+        for step in range(n_steps):
+            place = first_word + (line * n_steps_stored + step) * n_sites
+            for number in range(n_sites):
+                site = line * n_sites + number
+                unions[place + number] = add_masks(
+                    masks, sources, first_source[site], first_source[site + 1],
+                    step * step_words, levels, 64 * (place + number),
+                )  # fmt: skip
+
+
+@njit(cache=True, nogil=True, boundscheck=False)
+def count_operations(masks, first_word, n_steps, n_steps_stored, n_sites, fan_outs, operations):
+    """Add synaptic operations to operations, int64 [consumers, steps].
+
+    Args:
+        masks: uint64, flat; there [lines, steps, sites of a line].
+        first_word: Where they begin.
+        n_steps: Steps to do.
+        n_steps_stored: Steps that there is room for.
+        n_sites: Sites of a line.
+        fan_outs: int64 [consumers, lines * sites]: connections that leave an entry of the site.
+        operations: Updated.
+    """
+    for consumer in range(len(fan_outs)):
+        for line in range(fan_outs.shape[1] // n_sites):
+            for step in range(n_steps):
+                place = first_word + (line * n_steps_stored + step) * n_sites
+                total = 0
+                for number in range(n_sites):
+                    bits = count_bits(masks[place + number])
+                    total += bits * fan_outs[consumer, line * n_sites + number]
+                operations[consumer, step] += total

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from ...converter.errors import SimulationError
 from ...converter.ir import Array
-from .terms import Term
-from .views import WORD, Ints, Sites, n_words
+from .layouts import aligned, mask_places
+from .memory import Arena
+from .terms import Columns, Term
+from .views import MAX_LEVEL, WORD, Ints, line_length, n_words, split_shape
 
 WIDTHS = (16, 32, 64)
 """Channels of a block: one, two or four vectors of AVX-512."""
-LINE = 64
-"""Bytes of a cache line; a row across two lines costs twice."""
-MAX_BLOCK = 2**31 - 1
-"""Bytes of a block of weight rows, which a signed 32-bit offset must reach."""
-CACHED = 700_000
-"""Bytes of weight rows that are hoped to stay in the second-level cache."""
+MAX_SWEPT_WIDTH = 32
+"""Likewise where a line is swept: three blocks of sums are then held in registers."""
+MAX_SWEPT = 320
+"""Sums that are held at once; a larger reach is not swept."""
+MAX_WASTE = 1.6
+"""How many additions a sweep may cost for one that is needed."""
+CACHED = 2**15
+"""Bytes of weight rows that are hoped to stay in the first-level cache."""
+MAX_ROWS = 2**16 - WORD
+"""Rows that events of one pass can tell apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,182 +33,252 @@ class Gather:
 
     Attributes:
         lanes: Its length is the number of channels in a block.
+        reach: Its length is how many outputs a column reaches.
+        counted: Not empty if events stand for several spikes.
         n_channels: C_out, filled up to whole blocks.
-        chunks: [chunks, 3].
-        tap_starts: [sets, positions + 1].
-        taps: [taps * 4].
+        taps: [taps, 5].
+        tap_starts: [columns + 1].
+        lines: [lines, 4].
+        sets: [sets, 4].
+        values: [256].
         rows: Flat, aligned.
         block_size: Entries of one block of `rows`.
-        max_events: The most events that can reach one output position in one step.
+        is_split: Lines complete an output several times: currents have to be added up.
     """
 
     lanes: tuple[int, ...]
+    reach: tuple[int, ...]
+    counted: tuple[int, ...]
     n_channels: int
-    chunks: Ints
+    taps: Ints
     tap_starts: Ints
-    taps: npt.NDArray[np.int32]
+    lines: Ints
+    sets: Ints
+    values: Array
     rows: Array
     block_size: int
-    max_events: int
+    is_split: bool
 
 
-def make_gather(
-    terms: tuple[Term, ...],
-    n_positions: int,
-    n_channels: int,
-    place: Callable[[Sites], int],
-    n_steps: int,
-) -> Gather:
-    """Compile the terms of a layer.
+@dataclass(frozen=True)
+class _Block:
+    """The channels of every term that one block of outputs listens to, and its weight rows."""
 
-    Args:
-        terms: What adds to its currents.
-        n_positions: Output positions.
-        n_channels: Output channels.
-        place: Place of the first offset of sites.
-        n_steps: Steps of a block.
+    active: tuple[npt.NDArray[np.bool_], ...]
+    rows: tuple[Array, ...]
 
-    Raises:
-        SimulationError: A block of weights is larger than MAX_BLOCK.
-    """
-    width = next((width for width in WIDTHS if n_channels <= width), WIDTHS[-1])
+    @property
+    def key(self) -> bytes:
+        return b"".join(part.tobytes() for part in self.active)
+
+
+def make_gather(terms: tuple[Term, ...], shape: tuple[int, ...], arena: Arena) -> Gather:
+    """Compile the terms of a layer; `shape` is its own. Makes room in `arena` for lists."""
+    n_positions, n_channels = split_shape(shape)
+    length = line_length(shape)
+    reach = _choose_reach(terms, length)
+    if reach == 1:
+        terms = tuple(replace(term, columns=_one_column(term.n_kernels)) for term in terms)
+    widths = [width for width in WIDTHS if reach == 1 or width <= MAX_SWEPT_WIDTH]
+    width = next((width for width in widths if n_channels <= width), widths[-1])
     n_blocks = -(-n_channels // width)
-    sets: dict[tuple[bytes, ...], int] = {}
-    taps: list[tuple[Ints, Ints]] = []
+    divisors = {term.divisor for term in terms} or {1}
+    values = np.arange(MAX_LEVEL + 1, dtype=np.float32)
+    factors = [np.float32(1 / term.divisor) for term in terms]
+    if len(divisors) == 1:  # dividing the level rounds as the definition of the mean does
+        values /= np.float32(divisors.pop())
+        factors = [np.float32(1)] * len(terms)
+    parts: dict[bytes, int] = {}
+    tables: list[_Taps] = []
+    sets: list[list[int]] = []
     blocks: list[Array] = []
-    set_of_block = []
-    for block in range(n_blocks):
-        low, high = block * width, min(n_channels, (block + 1) * width)
-        weights = [term.rows(low, high) for term in terms]
-        used = [_used_words(rows) for rows in weights]
-        key = tuple(words.tobytes() for words in used)
-        if key not in sets:
-            sets[key] = len(sets)
-            taps.append(_make_taps(terms, used, n_positions, place, n_steps))
-        set_of_block.append(sets[key])
-        rows = [_pack(part, words, width) for part, words in zip(weights, used, strict=True)]
-        blocks.append(np.concatenate([np.zeros((1, width), np.float32), *rows]))
-    block_rows = max(map(len, blocks))
-    if block_rows * width * 4 > MAX_BLOCK:
-        raise SimulationError(
-            f"weights: {block_rows} rows of {width} channels: more than {MAX_BLOCK} bytes in one "
-            "block",
-            hint="use --engine reference",
-        )
-    packed = aligned((n_blocks, block_rows, width), np.float32)
-    for block, block_weights in enumerate(blocks):
-        packed[block, : len(block_weights)] = block_weights
-    starts, first = [], 0
-    for counts, _ in taps:
-        starts.append(first + np.concatenate([[0], np.cumsum(counts)]))
-        first = int(starts[-1][-1])
-    per_chunk = max(1, CACHED // (block_rows * width * 4))
-    all_taps = np.concatenate([found[1] for found in taps])
-    all_taps[:, 3] *= width * 4
+    n_columns = n_lines = 0
+    for number in range(n_blocks):
+        high = min(n_channels, (number + 1) * width)
+        block = _make_block(terms, factors, number * width, high)
+        if block.key not in parts:
+            parts[block.key] = len(tables)
+            tables.append(_make_taps(terms, block, n_positions, length, reach, width, arena))
+        table = parts[block.key]
+        blocks.append(_pack(terms, block, reach, width))
+        if sets and sets[-1][0] == table:
+            sets[-1][2] = number + 1
+        else:
+            sets.append([table, number, number + 1])
+    first_line, found_lines, starts = [], [], [np.zeros(1, np.int64)]
+    for taps in tables:
+        first_line.append(n_lines)
+        found_lines.append(taps.lines + np.array([0, n_columns, 0, 0]))
+        starts.append(starts[-1][-1] + np.cumsum(taps.counts))
+        n_columns += len(taps.counts)
+        n_lines += len(taps.lines)
+    first_line.append(n_lines)
+    n_rows = max(map(len, blocks))
+    packed = aligned((n_blocks, n_rows, reach * width), np.float32)
+    for number, rows in enumerate(blocks):
+        packed[number, : len(rows)] = rows
     return Gather(
         (0,) * width,
+        (0,) * reach,
+        (0,) * any(term.sites in arena.poolings for term in terms),
         n_blocks * width,
-        _make_chunks(set_of_block, per_chunk),
-        np.array(starts, np.int64).reshape(len(taps), n_positions + 1),
-        all_taps.astype(np.int32).reshape(-1),
+        np.concatenate([taps.taps for taps in tables]),
+        np.concatenate(starts),
+        np.concatenate(found_lines),
+        np.array([[first_line[t], first_line[t + 1], low, high] for t, low, high in sets]),
+        values,
         packed.reshape(-1),
-        block_rows * width,
-        _max_events(terms),
+        n_rows * reach * width,
+        any(taps.is_split for taps in tables),
     )
 
 
-def aligned(shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
-    """Return zeros that begin at a cache line."""
-    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-    raw = np.zeros(size + LINE, np.uint8)
-    start = -raw.ctypes.data % LINE
-    result: npt.NDArray[Any] = raw[start : start + size].view(dtype).reshape(shape)
-    return result
+def _one_column(n_kernels: int) -> Columns:
+    return Columns(np.zeros(n_kernels, np.int64), np.arange(n_kernels))
 
 
-def _used_words(rows: Array) -> npt.NDArray[np.bool_]:
-    """Which words of channels [K, C_in, width] have a weight that is not zero."""
-    active = (rows != 0).any(axis=(0, 2))
-    filled = np.pad(active, (0, -len(active) % WORD))
-    return np.asarray(filled.reshape(-1, WORD).any(axis=1))
+def _columns(term: Term) -> Columns:
+    return term.columns or _one_column(term.n_kernels)
 
 
-def _channels_of(words: npt.NDArray[np.bool_], n_channels: int) -> Ints:
-    return np.flatnonzero(np.repeat(words, WORD)[:n_channels])
+def _choose_reach(terms: tuple[Term, ...], length: int) -> int:
+    """Return how many outputs a column is to reach; 1 if sweeping would cost more than it saves."""
+    reach, swept, gathered = 1, 0, 0
+    for term in terms:
+        if term.columns is None:
+            return 1
+        reach = max(reach, int(term.columns.shifts.max()) + 1)
+        swept += term.columns.n_rows * term.sites.n_channels
+        gathered += term.n_kernels * term.sites.n_channels
+    waste = swept * reach * (length + reach - 1) / max(1, gathered * length)
+    return reach if reach * MAX_SWEPT_WIDTH <= MAX_SWEPT and waste <= MAX_WASTE else 1
 
 
-def _pack(rows: Array, words: npt.NDArray[np.bool_], width: int) -> Array:
-    """Return the rows of the words in use, kernel by kernel, filled up to `width` columns."""
-    chosen = rows[:, _channels_of(words, rows.shape[1])].reshape(-1, rows.shape[2])
-    return np.pad(chosen, ((0, 0), (0, width - rows.shape[2])))
+def _make_block(terms: tuple[Term, ...], factors: list[np.float32], low: int, high: int) -> _Block:
+    rows = tuple(term.rows(low, high) * factor for term, factor in zip(terms, factors, strict=True))
+    active = tuple((weights != 0).any(axis=(0, 2)) for weights in rows)
+    if all(2 * np.count_nonzero(part) >= len(part) for part in active):
+        active = tuple(np.ones_like(part) for part in active)
+    return _Block(active, rows)
+
+
+def _words(active: npt.NDArray[np.bool_]) -> tuple[Ints, npt.NDArray[np.uint64]]:
+    """Return the words that have an active channel, and a mask of these channels for each."""
+    filled = np.pad(active, (0, -len(active) % WORD)).reshape(-1, WORD)
+    used = np.flatnonzero(filled.any(axis=1))
+    bytes_ = np.packbits(filled[used], axis=1, bitorder="little")
+    return used, np.ascontiguousarray(bytes_).view("<u8").reshape(-1).astype(np.uint64)
+
+
+def _chosen_channels(active: npt.NDArray[np.bool_]) -> Ints:
+    """Return the channels of the words in use."""
+    used, _ = _words(active)
+    channels: Ints = (used[:, None] * WORD + np.arange(WORD)).reshape(-1)
+    return channels[channels < len(active)]
+
+
+def _pack(terms: tuple[Term, ...], block: _Block, reach: int, width: int) -> Array:
+    """Return the rows of the words in use, [rows, reach * width], term by term, row by row."""
+    packed = [np.zeros((0, reach * width), np.float32)]
+    for term, weights, active in zip(terms, block.rows, block.active, strict=True):
+        channels = _chosen_channels(active)
+        columns = _columns(term)
+        n_rows = columns.n_rows
+        filled = np.zeros((n_rows, len(channels), reach, width), np.float32)
+        for kernel, (row, shift) in enumerate(zip(columns.rows, columns.shifts, strict=True)):
+            slot = filled[row, :, reach - 1 - shift]
+            slot[:, : weights.shape[2]] = weights[kernel, channels]
+        packed.append(filled.reshape(-1, reach * width))
+    return np.concatenate(packed)
+
+
+@dataclass(frozen=True, eq=False)
+class _Taps:
+    """Taps of the blocks that listen to the same channels.
+
+    Attributes:
+        taps: As Gather has them.
+        counts: Taps per column.
+        lines: As Gather has them, columns counted from the first of these.
+        is_split: Whether there are several passes.
+    """
+
+    taps: Ints
+    counts: Ints
+    lines: Ints
+    is_split: bool
 
 
 def _make_taps(
     terms: tuple[Term, ...],
-    used: list[npt.NDArray[np.bool_]],
+    block: _Block,
     n_positions: int,
-    place: Callable[[Sites], int],
-    n_steps: int,
-) -> tuple[Ints, Ints]:
-    """Return the number of taps per output position, and the taps [taps, 4], bases in rows."""
-    found = [np.empty((0, 5), np.int64)]
-    first_row = 1  # behind the row of zeros
-    for term, words in zip(terms, used, strict=True):
-        sites, n_rows = term.sites, len(_channels_of(words, term.sites.n_channels))
-        n_site_words = n_words(sites.n_channels)
-        line, position = np.divmod(term.positions, sites.line_length)
-        stride = sites.line_length * n_site_words
-        first = place(sites) + line * n_steps * stride + position * n_site_words
-        for rank, word in enumerate(np.flatnonzero(words)):
-            base = first_row + term.kernels * n_rows + rank * WORD
-            number = position * sites.n_channels + word * WORD
+    length: int,
+    reach: int,
+    width: int,
+    arena: Arena,
+) -> _Taps:
+    """Return the taps; rows are split into passes where they would leave the cache."""
+    line_columns = length + reach - 1
+    n_columns = n_positions // length * line_columns
+    found, sizes = [np.empty((0, 6), np.int64)], []
+    first_row = 0
+    for term, active in zip(terms, block.active, strict=True):
+        columns = _columns(term)
+        used, masks = _words(active)
+        n_channels = len(_chosen_channels(active))
+        n_rows = columns.n_rows
+        line, place = np.divmod(term.outputs, length)
+        column = line * line_columns + place + columns.shifts[term.kernels]
+        row = columns.rows[term.kernels]
+        once = np.unique(np.stack([column, row, term.positions], axis=1), axis=0)
+        words = n_words(term.sites.n_channels)
+        stride = term.sites.line_length * words
+        shape = (1, term.sites.n_positions // term.sites.line_length, term.sites.line_length)
+        places = arena.first_word(term.sites) + mask_places(shape, arena.n_steps) * words
+        for rank, (word, mask) in enumerate(zip(used, masks, strict=True)):
+            first = first_row + once[:, 1] * n_channels + rank * WORD
             one = np.ones_like(first)
-            found.append(
-                np.stack([term.outputs, first + word, one, stride * one, base - number], axis=1)
-            )
-        first_row += n_rows * term.n_kernels
-    return _merge_runs(np.concatenate(found), n_positions)
-
-
-def _merge_runs(taps: Ints, n_positions: int) -> tuple[Ints, Ints]:
-    """Join the taps of an output position that follow one another in a line and in the rows.
-
-    Args:
-        taps: [taps, 5]: output position, and the four entries of a tap.
-        n_positions: Output positions.
-
-    Returns:
-        As `_make_taps`.
-    """
-    taps = taps[np.lexsort((taps[:, 1], taps[:, 0]))]
-    before, after = taps[:-1], taps[1:]
-    follows = (before[:, 1] + 1 == after[:, 1]) & (before[:, [0, 3, 4]] == after[:, [0, 3, 4]]).all(
-        axis=1
+            n_bytes = -(-int(mask).bit_length() // 8)
+            entries = [places[once[:, 2]] + word, stride * one, first, n_bytes * one]
+            bits = one * np.array(mask, np.uint64).view(np.int64)
+            found.append(np.stack([once[:, 0], *entries, bits], axis=1))
+        last = n_channels - WORD * (len(used) - 1)
+        sizes += ([WORD] * (len(used) - 1) + [last]) * n_rows if len(used) else []
+        first_row += n_rows * n_channels
+    taps = np.concatenate(found)
+    first_rows = np.concatenate([[0], np.cumsum(sizes)])[:-1].astype(np.int64)
+    is_large = n_positions == 1 and first_row * width * 4 > CACHED
+    limit = max(WORD, CACHED // 2 // (4 * width)) if is_large else MAX_ROWS
+    pass_rows = _split(first_rows, sizes, limit)
+    number = np.searchsorted(pass_rows, taps[:, 3], side="right") - 1
+    taps[:, 3] -= pass_rows[number]
+    taps[:, 0] += number * n_columns
+    taps = taps[np.lexsort((taps[:, 3], taps[:, 0]))]
+    counts = np.bincount(taps[:, 0], minlength=len(pass_rows) * n_columns)
+    n_lines = n_columns // line_columns
+    first_column = np.arange(0, len(counts), line_columns)
+    lines = np.stack(
+        [
+            np.tile(np.arange(n_lines), len(pass_rows)),
+            first_column,
+            np.full_like(first_column, line_columns),
+            np.repeat(pass_rows, n_lines) * reach * width,
+        ],
+        axis=1,
     )
-    starts = np.flatnonzero(np.concatenate([[True], ~follows])[: len(taps)])
-    merged = taps[starts]
-    merged[:, 2] = np.diff(np.concatenate([starts, [len(taps)]]))
-    return np.bincount(merged[:, 0], minlength=n_positions), merged[:, 1:]
+    per_line = counts.reshape(-1, line_columns).sum(axis=1)
+    arena.n_ids = max(arena.n_ids, int(per_line.max()) * WORD)
+    arena.n_offsets = max(arena.n_offsets, (line_columns + 1) * arena.n_steps)
+    if len(pass_rows) > 1:
+        lines = lines[per_line > 0]
+    return _Taps(taps[:, 1:], counts, lines, len(pass_rows) > 1)
 
 
-def _make_chunks(set_of_block: list[int], per_chunk: int) -> Ints:
-    """Group neighboring blocks that share taps and whose weights fit into the cache together."""
-    chunks: list[list[int]] = []
-    for block, tap_set in enumerate(set_of_block):
-        last = chunks[-1] if chunks else None
-        if last and last[0] == tap_set and last[2] == block and block - last[1] < per_chunk:
-            last[2] = block + 1
-        else:
-            chunks.append([tap_set, block, block + 1])
-    return np.array(chunks, np.int64)
-
-
-def _max_events(terms: tuple[Term, ...]) -> int:
-    """The most events that can reach one output position in one step."""
-    total = 0
-    for term in terms:
-        if len(term.outputs):
-            per_position = np.diff(term.sites.first_source)[term.positions]
-            most = np.bincount(term.outputs, weights=per_position).max()
-            total += int(most) * term.sites.n_channels
-    return total
+def _split(first_rows: Ints, sizes: list[int], limit: int) -> Ints:
+    """Return the first row of every pass, of at most `limit` rows if no word has more."""
+    passes = [0]
+    for first, size in zip(first_rows, sizes, strict=True):
+        if first + size - passes[-1] > limit:
+            passes.append(int(first))
+    return np.array(passes, np.int64)

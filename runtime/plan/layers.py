@@ -8,10 +8,18 @@ import numpy as np
 
 from ...converter.ir import Array, IntegrateFire, Node, Reset
 from .constants import ConstantConv
-from .gather import Gather, aligned
-from .layouts import by_position, channels_first, channels_last, fill_up, make_masks, unpack
+from .gather import Gather
+from .layouts import (
+    aligned,
+    by_position,
+    channels_first,
+    channels_last,
+    fill_up,
+    layer_masks,
+    unpack,
+)
 from .memory import Memory
-from .views import split_shape
+from .views import line_length, split_shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +75,62 @@ class Bias:
             total[:n_steps, :, : flat.shape[2]] += flat
         return total.reshape(-1), n_channels, self.n_positions * n_channels
 
+    def by_step(self, memory: Memory, n_steps: int) -> Array:
+        """Return the current as what broadcasts to [steps, positions, channels]."""
+        current, _, step_stride = self.current(memory)
+        n_channels = self.static.shape[1]
+        if step_stride:
+            return current.reshape(-1, self.n_positions, n_channels)[:n_steps]
+        return current.reshape(1, -1, n_channels)
+
+
+def add_currents(
+    gather: Gather, memory: Memory, n_steps: int, out: Array, line_length: int
+) -> None:
+    """Add what comes from events to out [steps, positions, channels]."""
+    from ..kernels import events
+
+    events.add_currents(
+        *_events(gather, memory), n_steps, *_scratch(gather, memory), out, line_length,
+        gather.lanes, gather.reach, gather.counted,
+    )  # fmt: skip
+
+
+def _events(gather: Gather, memory: Memory) -> tuple[object, ...]:
+    from ..kernels.events import BYTE_PLACES
+
+    return (
+        memory.unions if gather.counted else memory.masks,
+        memory.source_levels,
+        gather.taps,
+        gather.tap_starts,
+        gather.lines,
+        gather.sets,
+        BYTE_PLACES,
+        gather.values,
+    )
+
+
+def _scratch(gather: Gather, memory: Memory) -> tuple[object, ...]:
+    room = memory.room
+    return (memory.ids, memory.levels, memory.offsets, room, gather.rows, gather.block_size)
+
 
 @dataclass(frozen=True, eq=False)
 class FireStage:
-    """Currents to spikes: all neurons of a node."""
+    """Currents to spikes: all neurons of a node.
+
+    Attributes:
+        node: Whose neurons.
+        shape: Of a sample.
+        gather: What comes from events.
+        bias: What does not.
+        threshold: [positions or 1, channels].
+        initial: Likewise.
+        to_zero: Reset to zero.
+        n_steps: Steps of a block.
+        first_word: Where its spikes begin in a memory's masks.
+    """
 
     node: Node
     shape: tuple[int, ...]
@@ -80,60 +140,55 @@ class FireStage:
     initial: Array
     to_zero: bool
     n_steps: int
+    first_word: int
 
     def begin(self, memory: Memory) -> None:
         n_positions, _ = split_shape(self.shape)
         n_channels = self.gather.n_channels
         if self not in memory.arrays:
             memory.arrays[self] = aligned((n_positions, n_channels), np.float32)
-            memory.masks[self.node.name] = make_masks(self.shape, self.n_steps)
+            masks = layer_masks(memory, self.first_word, self.shape, self.n_steps)
+            memory.layers[self.node.name] = masks
+            if self.gather.is_split:
+                shape = (self.n_steps, n_positions, n_channels)
+                memory.arrays[self, "currents"] = aligned(shape, np.float32)
         memory.arrays[self][:] = self.initial
         self.bias.begin(memory, self.n_steps)
 
     def run(self, memory: Memory, n_steps: int) -> None:
-        from ..kernels.events import fire, fire_constant
+        from ..kernels.events import fire, fire_given
 
-        gather, masks = self.gather, memory.masks[self.node.name]
+        gather, masks = self.gather, memory.layers[self.node.name]
         current, position_stride, step_stride = self.bias.current(memory)
+        n_positions, n_channels = memory.arrays[self].shape
+        if gather.is_split:
+            out = memory.arrays[self, "currents"]
+            out[:n_steps] = self.bias.by_step(memory, n_steps)
+            add_currents(gather, memory, n_steps, out, masks.shape[2])
+            current, position_stride = out.reshape(-1), n_channels
+            step_stride = n_positions * n_channels
+        limit_stride = n_channels if len(self.threshold) > 1 else 0
         neurons = (
-            memory.arrays[self].reshape(-1),
+            current,
+            position_stride,
+            step_stride,
+            memory.arrays[self],
             self.threshold.reshape(-1),
-            self.threshold.shape[1] if len(self.threshold) > 1 else 0,
-            self.to_zero,
+            limit_stride,
             masks.reshape(-1).view(np.uint8),
+            masks.shape[2],
             masks.shape[1],
             masks.shape[3],
-            masks.shape[2],
+            (0,) * self.to_zero,
         )
-        if not len(gather.taps) and not step_stride:
-            n_fired = fire_constant(
-                gather.tap_starts.shape[1] - 1,
-                current,
-                position_stride,
-                n_steps,
-                *neurons,
-                gather.rows,
-                memory.index,
-                gather.lanes,
-            )
+        if gather.is_split or not len(gather.taps):
+            n_fired = fire_given(n_steps, *neurons, gather.lanes)
         else:
             n_fired = fire(
-                gather.chunks,
-                gather.tap_starts,
-                gather.taps,
-                memory.data,
-                memory.offsets,
-                gather.rows,
-                gather.block_size,
-                current,
-                position_stride,
-                step_stride,
-                n_steps,
-                memory.index,
-                memory.starts,
-                *neurons,
-                gather.lanes,
-            )
+                *_events(gather, memory), n_steps, *_scratch(gather, memory), *neurons,
+                (0,) * (not position_stride and not limit_stride),
+                gather.lanes, gather.reach, gather.counted,
+            )  # fmt: skip
         memory.spikes[self.node.name] += n_fired
         if self.node.name in memory.counts:
             bits = unpack(masks[:, :n_steps], split_shape(self.shape)[1])
@@ -141,7 +196,12 @@ class FireStage:
 
 
 def make_fire_stage(
-    node: Node, shape: tuple[int, ...], gather: Gather, bias: Bias, n_steps: int
+    node: Node,
+    shape: tuple[int, ...],
+    gather: Gather,
+    bias: Bias,
+    n_steps: int,
+    first_word: int,
 ) -> FireStage:
     """Return the stage for an IntegrateFire node; channels that only fill up never fire."""
     op = node.op
@@ -150,7 +210,7 @@ def make_fire_stage(
     threshold = fill_up(by_position(op.threshold, shape), gather.n_channels, np.float32(np.inf))
     initial = fill_up(by_position(op.initial_potential, shape), gather.n_channels, np.float32(0))
     to_zero = op.reset is Reset.ZERO
-    return FireStage(node, shape, gather, bias, threshold, initial, to_zero, n_steps)
+    return FireStage(node, shape, gather, bias, threshold, initial, to_zero, n_steps, first_word)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,32 +226,14 @@ class CurrentStage:
     def begin(self, memory: Memory) -> None:
         n_positions, _ = split_shape(self.shape)
         if self not in memory.arrays:
-            shape = (self.n_steps, n_positions * self.gather.n_channels)
+            shape = (self.n_steps, n_positions, self.gather.n_channels)
             memory.arrays[self] = aligned(shape, np.float32)
         self.bias.begin(memory, self.n_steps)
 
     def run(self, memory: Memory, n_steps: int) -> None:
-        from ..kernels.events import add_currents
-
-        gather, out = self.gather, memory.arrays[self]
-        current, position_stride, step_stride = self.bias.current(memory)
-        add_currents(
-            gather.chunks,
-            gather.tap_starts,
-            gather.taps,
-            memory.data,
-            memory.offsets,
-            gather.rows,
-            gather.block_size,
-            current,
-            position_stride,
-            step_stride,
-            n_steps,
-            memory.index,
-            memory.starts,
-            out,
-            gather.lanes,
-        )
-        n_positions, n_channels = split_shape(self.shape)
-        values = out[:n_steps].reshape(n_steps, n_positions, -1)[:, :, :n_channels]
-        memory.blocks[self.name] = channels_first(values, self.shape)
+        out = memory.arrays[self]
+        out[:n_steps] = self.bias.by_step(memory, n_steps)
+        if len(self.gather.taps):
+            add_currents(self.gather, memory, n_steps, out, line_length(self.shape))
+        n_channels = split_shape(self.shape)[1]
+        memory.blocks[self.name] = channels_first(out[:n_steps, :, :n_channels], self.shape)

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from ...converter.ir import Array
-from .gather import aligned
-from .views import line_length, n_words, split_shape
+from .memory import Memory
+from .views import Ints, line_length, n_words, split_shape
+
+LINE = 64
+"""Bytes of a cache line; a row across two lines costs twice."""
+
+
+def aligned(shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
+    """Return zeros that begin at a cache line."""
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    raw = np.zeros(size + LINE, np.uint8)
+    start = -raw.ctypes.data % LINE
+    result: npt.NDArray[Any] = raw[start : start + size].view(dtype).reshape(shape)
+    return result
 
 
 def by_position(values: Array, shape: tuple[int, ...]) -> Array:
@@ -37,15 +51,18 @@ def channels_first(values: Array, shape: tuple[int, ...]) -> Array:
     return np.ascontiguousarray(values.transpose(0, 2, 1)).reshape(len(values), *shape)
 
 
-def make_masks(shape: tuple[int, ...], n_steps: int) -> npt.NDArray[np.uint64]:
-    """Return no spikes, [lines, steps, positions of a line, words]."""
+def layer_masks(
+    memory: Memory, first_word: int, shape: tuple[int, ...], n_steps: int
+) -> npt.NDArray[np.uint64]:
+    """Return where a layer's spikes lie, [lines, steps, positions of a line, words]."""
     n_positions, n_channels = split_shape(shape)
-    length = line_length(shape)
-    return np.zeros((n_positions // length, n_steps, length, n_words(n_channels)), np.uint64)
+    length, words = line_length(shape), n_words(n_channels)
+    flat = memory.masks[first_word : first_word + n_positions * n_steps * words]
+    return flat.reshape(n_positions // length, n_steps, length, words)
 
 
-def mask_places(shape: tuple[int, ...], n_steps: int) -> npt.NDArray[np.int64]:
-    """Return where the masks of every position begin at step 0, in what `make_masks` returns."""
+def mask_places(shape: tuple[int, ...], n_steps: int) -> Ints:
+    """Return where the masks of every position begin at step 0, counted in words from the first."""
     n_positions, n_channels = split_shape(shape)
     length = line_length(shape)
     line, position = np.divmod(np.arange(n_positions), length)

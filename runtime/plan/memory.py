@@ -1,4 +1,4 @@
-"""What one thread needs to simulate one sample: its spikes, events and potentials."""
+"""What one thread needs to simulate one sample: its spikes, lists of events and potentials."""
 
 from __future__ import annotations
 
@@ -10,44 +10,63 @@ import numpy.typing as npt
 
 from ...converter.ir import Array
 from .constants import Constants
-from .views import Ints, Sites, n_words
+from .views import WORD, Ints, Sites, n_words, split_shape
 
 SLACK = 64
-"""Entries behind the last event, and behind the last row, that kernels may overwrite."""
+"""Entries behind the last event, and behind the last level, that kernels may overwrite."""
 MAX_STEPS = 32
-MAX_EVENTS = 2**28
-"""Events of a block of steps that may come to be if every neuron fires at every step."""
+MAX_SPIKES = 2**28
+"""Neurons times steps of a block."""
 
 
 @dataclass(eq=False)
 class Arena:
-    """Where the lists of events of all sites lie; grows while a plan is made.
+    """Where the spikes of all layers and poolings lie; grows while a plan is made.
 
     Attributes:
         n_steps: Steps of a block.
-        first_offset: Place of the first offset, by sites.
-        first_event: Likewise, of the first event.
-        n_offsets: Of all sites.
-        n_events: Of all sites, if every neuron fires at every step.
-        n_rows: The most rows that an output position adds in one step.
+        layers: Place of the first word, by node.
+        poolings: Likewise, by sites; among other words.
+        n_layer_words: Of all layers.
+        n_pooling_words: Of all poolings.
+        n_ids: The most events of a line of outputs in one step.
+        n_offsets: The most columns of a line, in all steps.
     """
 
     n_steps: int
-    first_offset: dict[Sites, int] = field(default_factory=dict)
-    first_event: dict[Sites, int] = field(default_factory=dict)
+    layers: dict[str, int] = field(default_factory=dict)
+    poolings: dict[Sites, int] = field(default_factory=dict)
+    n_layer_words: int = 0
+    n_pooling_words: int = 0
+    n_ids: int = 0
     n_offsets: int = 0
-    n_events: int = 0
-    n_rows: int = 0
 
-    def place(self, sites: Sites) -> int:
-        """Return the place of the first offset; make room if these sites are new."""
-        if sites not in self.first_offset:
-            self.first_offset[sites] = self.n_offsets
-            self.first_event[sites] = self.n_events
-            n_words_per_step = sites.n_positions * n_words(sites.n_channels)
-            self.n_offsets += n_words_per_step * self.n_steps + 1
-            self.n_events += len(sites.sources) * sites.n_channels * self.n_steps + SLACK
-        return self.first_offset[sites]
+    def add_layer(self, name: str, shape: tuple[int, ...]) -> None:
+        """Make room for the spikes of a node."""
+        n_positions, n_channels = split_shape(shape)
+        self.layers[name] = self.n_layer_words
+        self.n_layer_words += n_positions * n_words(n_channels) * self.n_steps
+
+    def add_pooling(self, sites: Sites) -> None:
+        """Make room for sums of spikes."""
+        self.poolings[sites] = self.n_pooling_words
+        self.n_pooling_words += sites.n_positions * n_words(sites.n_channels) * self.n_steps
+
+    def first_word(self, sites: Sites) -> int:
+        """Return where the words of sites begin, among those of poolings if they are one."""
+        return self.poolings[sites] if sites in self.poolings else self.layers[sites.layer]
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of spikes and lists, per thread."""
+        pooled = (8 + WORD) * self.n_pooling_words
+        lists = 3 * self.room * self.n_steps + 4 * self.n_offsets
+        return 8 * self.n_layer_words + pooled + lists
+
+    @property
+    def room(self) -> int:
+        """Entries for the events of a line in one step, and for what is written behind them."""
+        return self.n_ids + SLACK
 
 
 @dataclass(eq=False)
@@ -55,12 +74,15 @@ class Memory:
     """State of one sample; made once per thread.
 
     Attributes:
-        data: Events of all sites.
-        offsets: Where the events of a site and step begin, for all sites.
-        index: Rows that one output position needs, for all steps of a block.
-        starts: [steps + 1]: where those of a step begin.
+        masks: Spikes of all layers.
+        unions: Which sums of spikes are not zero, for all poolings.
+        source_levels: Those sums.
+        ids: Events of a line of outputs, for all steps of a block, like the next two.
+        levels: How many spikes they stand for.
+        offsets: Where those of a column and step begin.
+        room: Entries of `ids` for one step.
         constants: What is the same at every step, for this sample.
-        masks: Spikes by node, [lines, steps, positions of a line, words].
+        layers: Spikes by node, [lines, steps, positions of a line, words], in `masks`.
         blocks: Values by node of the steps of this block, [steps, ...].
         arrays: Potentials, states and buffers, by their stage.
         operations: Synaptic operations by node, [T], of all samples so far.
@@ -70,12 +92,15 @@ class Memory:
         last_spike: Steps of this sample after which no neuron of TallyStage has fired so far.
     """
 
-    data: npt.NDArray[np.uint16]
+    masks: npt.NDArray[np.uint64]
+    unions: npt.NDArray[np.uint64]
+    source_levels: npt.NDArray[np.uint8]
+    ids: npt.NDArray[np.uint16]
+    levels: npt.NDArray[np.uint8]
     offsets: npt.NDArray[np.int32]
-    index: npt.NDArray[np.int32]
-    starts: Ints
+    room: int
     constants: Constants
-    masks: dict[str, npt.NDArray[np.uint64]] = field(default_factory=dict)
+    layers: dict[str, npt.NDArray[np.uint64]] = field(default_factory=dict)
     blocks: dict[str, Array] = field(default_factory=dict)
     arrays: dict[object, Any] = field(default_factory=dict)
     operations: dict[str, Ints] = field(default_factory=dict)
@@ -93,14 +118,17 @@ class Memory:
 def make_memory(arena: Arena, constants: Constants) -> Memory:
     """Return memory for one thread; pages are taken from the system when they are first used."""
     return Memory(
-        np.empty(arena.n_events + SLACK, np.uint16),
+        np.zeros(arena.n_layer_words, np.uint64),
+        np.zeros(arena.n_pooling_words, np.uint64),
+        np.zeros(WORD * arena.n_pooling_words + SLACK, np.uint8),
+        np.empty(arena.room * arena.n_steps, np.uint16),
+        np.empty(arena.room * arena.n_steps, np.uint8),
         np.zeros(arena.n_offsets, np.int32),
-        np.empty(arena.n_rows * arena.n_steps + SLACK, np.int32),
-        np.zeros(arena.n_steps + 1, np.int64),
+        arena.room,
         constants,
     )
 
 
 def steps_per_block(n_entries: int) -> int:
     """Return how many steps to simulate at a time, for so many spiking entries per step."""
-    return max(1, min(MAX_STEPS, MAX_EVENTS // max(1, n_entries)))
+    return max(1, min(MAX_STEPS, MAX_SPIKES // max(1, n_entries)))

@@ -36,12 +36,12 @@ from .stages import (
     Stage,
     TallyStage,
     UnpackStage,
-    make_list_stage,
     make_max_pool_stage,
+    make_operations_stage,
+    make_sum_stage,
 )
 from .terms import Term, conv_terms, dense_terms, scale_terms
 from .views import (
-    MAX_LINE,
     Ints,
     Sites,
     View,
@@ -80,7 +80,7 @@ class Plan:
 
     Attributes:
         stages: In order.
-        arena: Where events lie.
+        arena: Where spikes lie.
         outputs: Names of the graph's outputs.
         fallbacks: Nodes that run in the reference engine's code.
     """
@@ -104,12 +104,12 @@ def plan_graph(graph: Graph) -> Plan:
     for name in graph.outputs:
         if name in graph.varying:
             planner.block(name)
-    stages = []
-    for stage in planner.stages:
-        if isinstance(stage, Sites):
-            stages.append(planner.list_stage(stage))
-        else:
-            stages.append(stage)
+    stages = [
+        make_operations_stage(stage, planner.consumers[stage], planner.arena)
+        if isinstance(stage, Sites)
+        else stage
+        for stage in planner.stages
+    ]
     return Plan(tuple(stages), planner.arena, graph.outputs, tuple(planner.fallbacks))
 
 
@@ -119,7 +119,7 @@ class _Planner:
 
     Attributes:
         graph: What is planned.
-        stages: In order; sites stand for the stage that lists their events.
+        stages: In order; sites stand for the stage that counts their synaptic operations.
         views: Results that are events, by name.
         currents: Results that are sums not worked out.
         blocks: Results that are there as values.
@@ -160,9 +160,11 @@ class _Planner:
         """Return a result as events, if it can be."""
         if name not in self.views and name in self.graph.varying:
             type_ = self.graph.types[name]
-            if type_.spiking and split_shape(type_.shape)[1] <= MAX_LINE:
+            if type_.spiking:
                 self.block(name)
-                self.stages.append(PackStage(name, type_.shape, self.arena.n_steps))
+                self.arena.add_layer(name, type_.shape)
+                first_word = self.arena.layers[name]
+                self.stages.append(PackStage(name, type_.shape, self.arena.n_steps, first_word))
                 self.views[name] = view_layer(name, type_.shape)
         return self.views.get(name)
 
@@ -207,35 +209,31 @@ class _Planner:
 
     def compile(self, current: Current, shape: tuple[int, ...]) -> tuple[Gather, Bias]:
         """Turn a sum into what the kernels take."""
-        n_positions, n_channels = split_shape(shape)
-        for term in current.terms:
-            self.listed(term.sites)
-        gather = make_gather(
-            current.terms, n_positions, n_channels, self.arena.place, self.arena.n_steps
-        )
-        self.arena.n_rows = max(self.arena.n_rows, gather.max_events + 4)
+        sites = dict.fromkeys(term.sites for term in current.terms)
+        if not all(found.is_layer for found in sites):
+            for found in sites:
+                self.add_up(found)
+        gather = make_gather(current.terms, shape, self.arena)
         static = fill_up(current.static, gather.n_channels, np.float32(0))
-        found = {name: find_constant_conv(self.graph, name) for name in current.constants}
-        convs = tuple(conv for conv in found.values() if conv is not None)
-        others = tuple(name for name in current.constants if found[name] is None)
-        return gather, Bias(static, convs, others, current.blocks, n_positions)
+        convs = {name: find_constant_conv(self.graph, name) for name in current.constants}
+        known = tuple(conv for conv in convs.values() if conv is not None)
+        others = tuple(name for name in current.constants if convs[name] is None)
+        return gather, Bias(static, known, others, current.blocks, split_shape(shape)[0])
 
-    def listed(self, sites: Sites) -> dict[str, Ints]:
-        """Make sure that events are listed; return who counts them as synaptic operations."""
+    def add_up(self, sites: Sites) -> None:
+        """Make sure that sums of spikes are there."""
+        if sites not in self.arena.poolings:
+            self.arena.add_pooling(sites)
+            self.stages.append(make_sum_stage(sites, self.arena))
+
+    def counted(self, sites: Sites) -> dict[str, Ints]:
+        """Make sure that operations are counted; return who counts, to be added to."""
         if sites not in self.consumers:
             self.consumers[sites] = {}
-            self.arena.place(sites)
+            if not sites.is_layer:
+                self.add_up(sites)
             self.stages.append(sites)
         return self.consumers[sites]
-
-    def list_stage(self, sites: Sites) -> Stage:
-        return make_list_stage(
-            sites,
-            self.arena.first_offset[sites],
-            self.arena.first_event[sites],
-            self.consumers[sites],
-            self.arena.n_steps,
-        )
 
     def count(self, node: Node) -> None:
         """Plan how the node's synaptic operations are counted."""
@@ -250,7 +248,7 @@ class _Planner:
                 self.stages.append(CountStage(node.name, operand, fan_out))
                 continue
             for part, share in zip(view.parts, shares, strict=True):
-                counted = self.listed(part.sites)
+                counted = self.counted(part.sites)
                 counted[node.name] = counted.get(node.name, 0) + share
 
 
@@ -269,9 +267,12 @@ def _fan_out_by_position(view: View, fan_out: Array) -> list[Ints] | None:
 def _fire(planner: _Planner, node: Node) -> View | None:
     shape = planner.graph.types[node.name].shape
     gather, bias = planner.compile(planner.current(node.inputs[0]), shape)
-    planner.stages.append(make_fire_stage(node, shape, gather, bias, planner.arena.n_steps))
+    arena = planner.arena
+    arena.add_layer(node.name, shape)
+    first_word = arena.layers[node.name]
+    planner.stages.append(make_fire_stage(node, shape, gather, bias, arena.n_steps, first_word))
     planner.layers.add(node.name)
-    return view_layer(node.name, shape) if split_shape(shape)[1] <= MAX_LINE else None
+    return view_layer(node.name, shape)
 
 
 def _conv(planner: _Planner, node: Node) -> Current | None:
@@ -320,7 +321,7 @@ def _concatenate(planner: _Planner, node: Node) -> View | None:
 
 
 def _average_pool(planner: _Planner, node: Node) -> View | None:
-    """Average pooling adds events up if dividing by the window's size is exact."""
+    """Average pooling adds spikes up, if every window has the same size."""
     op, view = node.op, planner.view(node.inputs[0])
     if view is None:
         return None
@@ -332,8 +333,7 @@ def _average_pool(planner: _Planner, node: Node) -> View | None:
         window = op.window
     else:
         return None
-    size = math.prod(window.kernel)
-    return pool(view, window, 1 / size, shape) if size & (size - 1) == 0 else None
+    return pool(view, window, math.prod(window.kernel), shape)
 
 
 def _max_pool(planner: _Planner, node: Node) -> View | None:
@@ -343,8 +343,8 @@ def _max_pool(planner: _Planner, node: Node) -> View | None:
     if view is None or layer is None:
         return None
     shape = planner.graph.types[node.name].shape
-    n_steps = planner.arena.n_steps
-    planner.stages.append(make_max_pool_stage(node, layer, shape, view.shape, n_steps))
+    planner.arena.add_layer(node.name, shape)
+    planner.stages.append(make_max_pool_stage(node, layer, shape, view.shape, planner.arena))
     planner.layers.add(node.name)
     return view_layer(node.name, shape)
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from ...converter.ir import Array, Neuron, Node, SpikingMaxPool, StatefulOp
-from .layouts import channels_first, make_masks, mask_places, unpack
-from .memory import Memory
+from .layouts import channels_first, layer_masks, mask_places, unpack
+from .memory import Arena, Memory
 from .views import WORD, Ints, Sites, line_length, n_words, split_shape, window_positions
 
 
@@ -25,88 +24,117 @@ class Stage(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class ListStage:
-    """Spike masks to lists of events, and synaptic operations.
+class OperationsStage:
+    """Synaptic operations of the nodes that take some sites.
 
     Attributes:
-        sites: What to list.
-        first_offset: Place of the first offset.
-        first_event: Place of the first event.
+        sites: Whose spikes.
+        first_word: Of them.
+        is_pooling: They are sums of spikes.
+        n_steps: Steps of a block.
         consumers: Nodes with synapses.
-        fan_outs: As `list_events` takes them, like the rest.
+        fan_outs: [consumers, words of all positions]: connections that leave an entry.
     """
 
     sites: Sites
-    first_offset: int
-    first_event: int
+    first_word: int
+    is_pooling: bool
     n_steps: int
     consumers: tuple[str, ...]
     fan_outs: Ints
-    sources: Ints
-    first_source: Ints
-    n_bytes: Ints
-    numbers: npt.NDArray[np.uint16]
 
     def begin(self, memory: Memory) -> None:
         pass
 
     def run(self, memory: Memory, n_steps: int) -> None:
-        from ..kernels.events import BYTE_PLACES, list_events
+        from ..kernels.events import count_operations
 
         operations = np.zeros((len(self.consumers), n_steps), np.int64)
-        masks = memory.masks[self.sites.layer]
-        list_events(
-            masks.reshape(-1),
-            masks.shape[2] * masks.shape[3],
-            self.sources,
-            self.first_source,
-            self.n_bytes,
-            self.numbers,
-            BYTE_PLACES,
+        count_operations(
+            memory.unions if self.is_pooling else memory.masks,
+            self.first_word,
             n_steps,
             self.n_steps,
-            memory.data,
-            self.first_event,
-            memory.offsets[self.first_offset :],
+            self.sites.line_length * n_words(self.sites.n_channels),
             self.fan_outs,
             operations,
-            np.empty(len(self.n_bytes), np.int64),
         )
         for name, counted in zip(self.consumers, operations, strict=True):
             memory.count(name, counted)
 
 
-def make_list_stage(
-    sites: Sites,
-    first_offset: int,
-    first_event: int,
-    consumers: dict[str, Ints],
-    n_steps: int,
-) -> ListStage:
+def make_operations_stage(
+    sites: Sites, consumers: dict[str, Ints], arena: Arena
+) -> OperationsStage:
     """Return the stage for `sites`; consumers are connections per position, by node."""
     words = n_words(sites.n_channels)
+    fan_outs = [np.repeat(fan_out, words) for fan_out in consumers.values()]
+    return OperationsStage(
+        sites,
+        arena.first_word(sites),
+        sites in arena.poolings,
+        arena.n_steps,
+        tuple(consumers),
+        np.array(fan_outs, np.int64).reshape(len(consumers), sites.n_positions * words),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class SumStage:
+    """Spikes of a layer to sums over several of its positions, word by word.
+
+    Attributes:
+        first_word: Of the sums.
+        step_words: Words between two steps of the layer.
+        n_steps: Steps of a block.
+        n_sites: Words of a line.
+        sources: As `add_up_spikes` takes them, like the next.
+        first_source: See sources.
+    """
+
+    first_word: int
+    step_words: int
+    n_steps: int
+    n_sites: int
+    sources: Ints
+    first_source: Ints
+
+    def begin(self, memory: Memory) -> None:
+        pass
+
+    def run(self, memory: Memory, n_steps: int) -> None:
+        from ..kernels.events import add_up_spikes
+
+        add_up_spikes(
+            memory.masks,
+            self.step_words,
+            self.sources,
+            self.first_source,
+            n_steps,
+            self.n_steps,
+            self.n_sites,
+            memory.unions,
+            memory.source_levels,
+            self.first_word,
+        )
+
+
+def make_sum_stage(sites: Sites, arena: Arena) -> SumStage:
+    """Return the stage that adds up the spikes of `sites`."""
+    words, n_steps = n_words(sites.n_channels), arena.n_steps
     counts = np.diff(sites.first_source)
-    length = line_length(sites.layer_shape)
-    line, position = np.divmod(sites.sources, length)
-    places = ((line * n_steps * length + position)[:, None] * words + np.arange(words)).T
+    first = arena.layers[sites.layer] + mask_places(sites.layer_shape, n_steps)[sites.sources]
+    places = (first[:, None] + np.arange(words)).T
     owners = np.repeat(np.arange(sites.n_positions), counts)
     # the lists of one position's words follow one another, each with the position's sources
     order = np.argsort((owners * words + np.arange(words)[:, None]).reshape(-1), kind="stable")
-    first_channel = WORD * np.arange(words)
-    n_bytes = np.minimum(8, -(-(sites.n_channels - first_channel) // 8))
-    positions = np.arange(sites.line_length)[:, None]
-    fan_outs = [np.repeat(fan_out, words) for fan_out in consumers.values()]
-    return ListStage(
-        sites,
-        first_offset,
-        first_event,
+    return SumStage(
+        arena.poolings[sites],
+        line_length(sites.layer_shape) * words,
         n_steps,
-        tuple(consumers),
-        np.array(fan_outs, np.int64).reshape(len(consumers), sites.n_positions * words),
+        sites.line_length * words,
         places.reshape(-1)[order].astype(np.int64),
         np.concatenate([[0], np.cumsum(np.repeat(counts, words))]).astype(np.int64),
-        np.tile(n_bytes, sites.line_length).astype(np.int64),
-        (positions * sites.n_channels + first_channel).reshape(-1).astype(np.uint16),
     )
 
 
@@ -120,6 +148,7 @@ class MaxPoolStage:
         shape: Of the result.
         layer_shape: Of the layer.
         n_steps: Steps of a block.
+        first_word: Where its spikes begin in a memory's masks.
         members: As `pool_spikes` takes them, like the rest.
     """
 
@@ -128,12 +157,14 @@ class MaxPoolStage:
     shape: tuple[int, ...]
     layer_shape: tuple[int, ...]
     n_steps: int
+    first_word: int
     members: Ints
     first_member: Ints
 
     def begin(self, memory: Memory) -> None:
         if self not in memory.arrays:
-            memory.masks[self.name] = make_masks(self.shape, self.n_steps)
+            masks = layer_masks(memory, self.first_word, self.shape, self.n_steps)
+            memory.layers[self.name] = masks
             n_channels = WORD * n_words(self.shape[0])
             memory.arrays[self] = tuple(
                 np.zeros((split_shape(shape)[0], n_channels), np.int32)
@@ -145,7 +176,7 @@ class MaxPoolStage:
     def run(self, memory: Memory, n_steps: int) -> None:
         from ..kernels.pooling import pool_spikes
 
-        masks, pooled = memory.masks[self.layer], memory.masks[self.name]
+        masks, pooled = memory.layers[self.layer], memory.layers[self.name]
         counts, best = memory.arrays[self]
         pool_spikes(
             masks.reshape(-1),
@@ -168,7 +199,7 @@ def make_max_pool_stage(
     layer: str,
     shape: tuple[int, ...],
     layer_shape: tuple[int, ...],
-    n_steps: int,
+    arena: Arena,
 ) -> MaxPoolStage:
     """Return the stage for a SpikingMaxPool behind the spikes of a layer."""
     op = node.op
@@ -177,7 +208,16 @@ def make_max_pool_stage(
     taken = window_positions(op.window, layer_shape[1:]).T
     inside = taken >= 0
     first = np.concatenate([[0], np.cumsum(inside.sum(axis=1))])
-    return MaxPoolStage(node.name, layer, shape, layer_shape, n_steps, taken[inside], first)
+    return MaxPoolStage(
+        node.name,
+        layer,
+        shape,
+        layer_shape,
+        arena.n_steps,
+        arena.layers[node.name],
+        taken[inside],
+        first,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +231,7 @@ class UnpackStage:
         pass
 
     def run(self, memory: Memory, n_steps: int) -> None:
-        bits = unpack(memory.masks[self.name][:, :n_steps], split_shape(self.shape)[1])
+        bits = unpack(memory.layers[self.name][:, :n_steps], split_shape(self.shape)[1])
         memory.blocks[self.name] = channels_first(bits.astype(np.float32), self.shape)
 
 
@@ -202,16 +242,18 @@ class PackStage:
     name: str
     shape: tuple[int, ...]
     n_steps: int
+    first_word: int
 
     def begin(self, memory: Memory) -> None:
-        if self.name not in memory.masks:
-            memory.masks[self.name] = make_masks(self.shape, self.n_steps)
+        if self.name not in memory.layers:
+            masks = layer_masks(memory, self.first_word, self.shape, self.n_steps)
+            memory.layers[self.name] = masks
 
     def run(self, memory: Memory, n_steps: int) -> None:
         n_positions, n_channels = split_shape(self.shape)
         values = memory.blocks[self.name].reshape(n_steps, n_channels, n_positions)
         bits = np.packbits(values.transpose(2, 0, 1) != 0, axis=2, bitorder="little")
-        masks = memory.masks[self.name]
+        masks = memory.layers[self.name]
         lines = bits.reshape(masks.shape[0], masks.shape[2], n_steps, -1).transpose(0, 2, 1, 3)
         masks.view(np.uint8)[:, :n_steps, :, : lines.shape[3]] = lines
 

@@ -16,6 +16,25 @@ Rows = Callable[[int, int], Array]
 
 
 @dataclass(frozen=True, eq=False)
+class Columns:
+    """How the kernels of a term look from a line of outputs.
+
+    Attributes:
+        shifts: [K]: output j of the line is reached, by this kernel, from column j + shift.
+        rows: [K]: what kernels that differ in the shift alone have in common; a column and a row
+            make a position.
+    """
+
+    shifts: Ints
+    rows: Ints
+
+    @property
+    def n_rows(self) -> int:
+        """Return how many rows there are."""
+        return int(self.rows.max(initial=-1)) + 1
+
+
+@dataclass(frozen=True, eq=False)
 class Term:
     """Links from positions of sites to output positions.
 
@@ -25,7 +44,10 @@ class Term:
         positions: [links]: position of the sites.
         kernels: [links]: which of the kernels weighs the events.
         n_kernels: K.
-        rows: (low, high) -> [K, C_in, high - low], the weights to those output channels.
+        rows: (low, high) -> [K, C_in, high - low], the weights to those output channels, of an
+            event that is worth 1.
+        divisor: An event of n spikes is worth n / divisor.
+        columns: None if the kernels cannot be arranged like that.
     """
 
     sites: Sites
@@ -34,6 +56,8 @@ class Term:
     kernels: Ints
     n_kernels: int
     rows: Rows
+    divisor: int = 1
+    columns: Columns | None = None
 
 
 def dense_terms(view: View, op: Dense) -> tuple[Term, ...]:
@@ -47,11 +71,10 @@ def _dense_term(part: Part, op: Dense) -> Term:
 
     def rows(low: int, high: int) -> Array:
         chosen = op.weight[low:high][:, part.order]  # [channels, P, C_in]
-        return np.asarray(np.moveaxis(chosen, 0, 2) * np.float32(part.scale))
+        return np.asarray(np.moveaxis(chosen, 0, 2))
 
-    return Term(
-        part.sites, np.zeros(n_positions, np.int64), everywhere, everywhere, n_positions, rows
-    )
+    outputs = np.zeros(n_positions, np.int64)
+    return Term(part.sites, outputs, everywhere, everywhere, n_positions, rows, part.divisor)
 
 
 def conv_terms(view: View, op: Conv) -> tuple[Term, ...] | None:
@@ -79,10 +102,16 @@ def _conv_term(part: Part, shape: tuple[int, ...], op: Conv) -> Term | None:
     def rows(low: int, high: int) -> Array:
         groups = np.arange(low, high) // n_out
         chosen = weight[low:high][:, inside] * (groups[:, None] == group_in)[:, :, None]
-        return np.asarray(chosen.transpose(2, 1, 0) * np.float32(part.scale), np.float32)
+        return np.asarray(chosen.transpose(2, 1, 0), np.float32)
 
     n_kernels = weight.shape[2]
-    return Term(part.sites, outputs, members[outputs, kernels], kernels, n_kernels, rows)
+    columns = None
+    if op.dilation[-1] == 1:  # a column holds as many positions as the stride goes on by
+        others, places = np.divmod(np.arange(n_kernels), op.weight.shape[-1])
+        shifts, phases = np.divmod(places, op.strides[-1])
+        columns = Columns(shifts, others * op.strides[-1] + phases)
+    positions = members[outputs, kernels]
+    return Term(part.sites, outputs, positions, kernels, n_kernels, rows, part.divisor, columns)
 
 
 def scale_terms(view: View, scale: Array) -> tuple[Term, ...] | None:
@@ -103,9 +132,14 @@ def scale_terms(view: View, scale: Array) -> tuple[Term, ...] | None:
             return None
         channels, positions = arranged
         kernels = np.zeros_like(positions) if is_same else positions
-        rows = _diagonal(factors * np.float32(part.scale), channels)
+        rows = _diagonal(factors, channels)
         here = np.arange(part.sites.n_positions)
-        terms.append(Term(part.sites, positions, here, kernels, factors.shape[1], rows))
+        zero = np.zeros(1, np.int64)
+        columns = Columns(zero, zero) if is_same else None
+        n_kernels = factors.shape[1]
+        terms.append(
+            Term(part.sites, positions, here, kernels, n_kernels, rows, part.divisor, columns)
+        )
     return tuple(terms)
 
 

@@ -15,8 +15,10 @@ from ...converter.ir.windows import Window
 Ints = npt.NDArray[np.int64]
 WORD = 64
 """Channels that share a word of a spike mask."""
-MAX_LINE = 2**16
-"""Channels of all positions of a line; more cannot be numbered in 16 bits."""
+
+
+MAX_LEVEL = 255
+"""Spikes that an event can stand for."""
 
 
 def n_words(n_channels: int) -> int:
@@ -32,13 +34,12 @@ def split_shape(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def line_length(shape: tuple[int, ...]) -> int:
     """Return how many positions of a sample of `shape` make a line: the last axis, or one."""
-    length = shape[-1] if len(shape) > 1 else 1
-    return length if length * split_shape(shape)[1] <= MAX_LINE else 1
+    return shape[-1] if len(shape) > 1 else 1
 
 
 @dataclass(frozen=True, eq=False)
 class Sites:
-    """Lists of events, one per position and word of channels.
+    """Spikes of a layer, or sums of the spikes of several of its positions.
 
     Attributes:
         layer: Node whose spikes are listed.
@@ -58,6 +59,14 @@ class Sites:
     sources: Ints
     first_source: Ints
 
+    @property
+    def is_layer(self) -> bool:
+        """Whether these are the layer's own spikes, position by position."""
+        n_positions, _ = split_shape(self.layer_shape)
+        return len(self.sources) == self.n_positions == n_positions and bool(
+            (self.sources == np.arange(n_positions)).all()
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Part:
@@ -67,12 +76,12 @@ class Part:
         sites: Whose events.
         order: [P, C]: the entry of the flattened tensor that an event at (position, channel) adds
             to.
-        scale: What one event adds.
+        divisor: An event of n spikes adds n / divisor.
     """
 
     sites: Sites
     order: Ints
-    scale: float
+    divisor: int
 
     def channels_and_positions(self, shape: tuple[int, ...]) -> tuple[Ints, Ints] | None:
         """Return the tensor's channel for each channel of the sites, and likewise positions.
@@ -107,7 +116,7 @@ def view_layer(layer: str, shape: tuple[int, ...]) -> View:
         np.arange(n_positions),
         np.arange(n_positions + 1),
     )
-    return View(shape, (Part(sites, order, 1.0),))
+    return View(shape, (Part(sites, order, 1),))
 
 
 def layer_of(view: View) -> str | None:
@@ -129,7 +138,7 @@ def rearrange(view: View, op: Op, shape: tuple[int, ...]) -> View:
     moved: Ints = np.asarray(op.apply(numbers), np.int64).reshape(-1)
     places = np.zeros(size + 1, np.int64)
     places[moved] = np.arange(len(moved))
-    parts = (Part(part.sites, places[part.order + 1], part.scale) for part in view.parts)
+    parts = (Part(part.sites, places[part.order + 1], part.divisor) for part in view.parts)
     return View(shape, tuple(parts))
 
 
@@ -140,12 +149,12 @@ def concatenate(views: tuple[View, ...], axis: int, shape: tuple[int, ...]) -> V
     parts = []
     for view, places in zip(views, np.split(numbers, ends[:-1], axis), strict=True):
         flat = places.reshape(-1)
-        parts += [Part(part.sites, flat[part.order], part.scale) for part in view.parts]
+        parts += [Part(part.sites, flat[part.order], part.divisor) for part in view.parts]
     return View(shape, tuple(parts))
 
 
-def pool(view: View, window: Window, scale: float, shape: tuple[int, ...]) -> View | None:
-    """Return the sums over windows, times `scale`; None if the view is not arranged by channel."""
+def pool(view: View, window: Window, divisor: int, shape: tuple[int, ...]) -> View | None:
+    """Return the sums over windows, divided; None if the view cannot be pooled."""
     n_before, _ = split_shape(view.shape)
     n_behind, _ = split_shape(shape)
     taken = window_positions(window, view.shape[1:])
@@ -176,7 +185,9 @@ def pool(view: View, window: Window, scale: float, shape: tuple[int, ...]) -> Vi
             np.cumsum([0, *map(len, lists)]),
         )
         order = channels * n_behind + np.arange(n_behind)[:, None]
-        parts.append(Part(pooled, order, part.scale * scale))
+        if np.diff(pooled.first_source).max(initial=0) > MAX_LEVEL:
+            return None
+        parts.append(Part(pooled, order, part.divisor * divisor))
     return View(shape, tuple(parts))
 
 

@@ -38,8 +38,13 @@ def draw_inputs(graph: Graph, n_samples: int, seed: int = 0) -> tuple[np.ndarray
     )
 
 
-def assert_same(graph: Graph, n_samples: int = 3, n_steps: int = 40, n_threads: int = 2) -> tuple:
-    """Run both engines; return the nodes that fell back and the number of spikes."""
+def assert_same(
+    graph: Graph, n_samples: int = 3, n_steps: int = 40, n_threads: int = 2, rtol: float = 0.0
+) -> tuple:
+    """Run both engines; return the nodes that fell back and the number of spikes.
+
+    Spikes and operations are equal; outputs are within `rtol` of the largest.
+    """
     inputs = draw_inputs(graph, n_samples)
     expected = reference.simulate(graph, inputs, n_steps)
     runner = event.compile_graph(graph, n_threads=n_threads)
@@ -52,7 +57,7 @@ def assert_same(graph: Graph, n_samples: int = 3, n_steps: int = 40, n_threads: 
     for name, operations in expected.synaptic_operations.items():
         np.testing.assert_array_equal(found.synaptic_operations[name], operations, err_msg=name)
     for a, b in zip(found.outputs, expected.outputs, strict=True):
-        np.testing.assert_array_equal(a, b)
+        np.testing.assert_allclose(a, b, rtol=0, atol=rtol * abs(b).max())
         assert a.dtype == np.float32
     return runner.fallbacks, sum(expected.n_spikes.values())
 
@@ -119,7 +124,13 @@ class Net:
 @pytest.mark.parametrize(("reset", "initial"), [("subtract", 0.5), ("zero", 0.0)])
 def test_sample_graphs_bit_for_bit(sample_graph, reset, initial, n_steps):
     graph = lower(sample_graph, reset=reset, initial_potential=initial)
-    assert_same(graph, n_steps=n_steps)
+    sizes = [
+        np.prod(graph.types[node.inputs[0]].shape[1:])
+        for node in graph.nodes
+        if isinstance(node.op, GlobalAveragePool)
+    ]
+    is_exact = all(size & (size - 1) == 0 for size in sizes)
+    assert_same(graph, n_steps=n_steps, rtol=0.0 if is_exact else 1e-6)
 
 
 def test_sample_graphs_with_normalized_weights(sample_graph):
@@ -198,12 +209,27 @@ def test_average_pooling_of_pooled_spikes_counts_a_value_once():
     assert fallbacks == () or set(fallbacks) == {net.nodes[-2].name, net.nodes[-1].name}
 
 
-def test_pooling_whose_division_rounds_falls_back():
-    net = Net(2, 6, 6)
-    net.fire()
-    pool = net.add(AveragePool((3, 3), (3, 3), ((0, 0),) * 2))
+@pytest.mark.parametrize(("size", "is_alone"), [(3, True), (7, True), (3, False)])
+def test_pooling_whose_division_rounds(size, is_alone):
+    """The mean is rounded, so that potentials may differ by that much."""
+    net = Net(2, 2 * size, 2 * size)
+    spikes = net.fire()
+    pool = net.add(AveragePool((size, size), (size, size), ((0, 0),) * 2))
+    if not is_alone:
+        one = net.add(AveragePool((2, 2), (size, size), ((0, 0),) * 2), spikes)
+        net.add(Concatenate(0), pool, one)
     net.conv(3, 2)
-    assert pool in assert_same(net.graph)[0]
+    fallbacks, n_spikes = assert_same(net.graph, rtol=1e-6)
+    assert not fallbacks
+    assert n_spikes > 50
+
+
+def test_pooling_of_more_spikes_than_can_be_counted_falls_back():
+    net = Net(2, 16, 16)
+    net.fire()
+    pool = net.add(GlobalAveragePool())
+    net.dense(3)
+    assert assert_same(net.graph)[0] == (pool, net.last)
 
 
 def test_residual_additions_of_every_kind():
@@ -387,19 +413,19 @@ def test_too_little_memory(monkeypatch):
     runner = event.compile_graph(lower(Net(2).graph))
     runner.idle.clear()
     monkeypatch.setattr(event, "make_memory", fail)
-    with pytest.raises(SimulationError, match="the events of 32 steps need 0 bytes per thread"):
+    with pytest.raises(SimulationError, match="the spikes of 32 steps need 6,144 bytes per thread"):
         runner.run((np.zeros((1, 2), np.float32),), 1)
 
 
-def test_a_layer_whose_weights_are_too_large(monkeypatch):
-    from spikeport.runtime.plan import gather
+@pytest.mark.parametrize("function", ["plan_graph", "_Results"])
+def test_a_graph_that_does_not_fit_into_memory(monkeypatch, function):
+    def fail(*arguments):
+        raise MemoryError
 
-    monkeypatch.setattr(gather, "MAX_BLOCK", 100)
-    net = Net(4)
-    net.fire()
-    net.dense(2)
-    with pytest.raises(SimulationError, match="5 rows of 16 channels: more than 100 bytes in one"):
-        event.compile_graph(net.graph)
+    monkeypatch.setattr(event, function, fail)
+    with pytest.raises(SimulationError, match="graph: does not fit into memory") as caught:
+        event.compile_graph(lower(Net(2).graph))
+    assert "reference" in caught.value.hint
 
 
 def test_without_numba_the_reference_engine_runs(monkeypatch):
