@@ -89,11 +89,17 @@ class EventRunner:
     ) -> Simulation:
         arrays = check_inputs(self.graph, inputs)
         try:
-            return self._run(arrays, n_steps, count_spikes)
+            return self._run(arrays, n_steps, count_spikes, exit_rule)
         except MemoryError as error:
             raise _too_large() from error
 
-    def _run(self, arrays: tuple[Array, ...], n_steps: int, count_spikes: bool) -> Simulation:
+    def _run(
+        self,
+        arrays: tuple[Array, ...],
+        n_steps: int,
+        count_spikes: bool,
+        exit_rule: ExitRule | None,
+    ) -> Simulation:
         n_samples = len(arrays[0])
         results = _Results(self.graph, n_samples, n_steps, count_spikes)
         numbers = itertools.count()

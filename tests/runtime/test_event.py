@@ -397,7 +397,7 @@ def random_network(seed: int) -> Graph:
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_random_networks(seed):
-    assert_same(random_network(seed), n_samples=2, n_steps=6)
+    assert_same(random_network(seed), n_samples=2, n_steps=6, rtol=1e-6)  # of convs of convs
 
 
 @pytest.mark.parametrize("engine", [event, reference])
