@@ -71,7 +71,7 @@ class Folder:
             self._evaluate(node, [None if each is None else each.at(place) for each in operands])
             for place in range(n_runs)
         ]
-        return tuple(Constant(tuple(values)) for values in zip(*runs, strict=True))
+        return tuple(Constant(_merge(values)) for values in zip(*runs, strict=True))
 
     def _evaluate(self, node: OnnxNode, operands: list[Numbers | None]) -> list[Numbers]:
         present = [each for each in operands if each is not None]
@@ -86,6 +86,16 @@ class Folder:
             )
         self.n_left -= size
         return _run(node, operands, self.opset)
+
+
+def _merge(values: tuple[Numbers, ...]) -> tuple[Numbers, ...]:
+    """Return one array where all batch sizes give the same."""
+    first, *others = values
+    is_same = all(
+        first.dtype == other.dtype and np.array_equal(first, other, equal_nan=False)
+        for other in others
+    )
+    return (first,) if is_same else values
 
 
 def _run(node: OnnxNode, operands: list[Numbers | None], opset: int) -> list[Numbers]:
