@@ -221,5 +221,7 @@ def _run_batch(model: keras.Model, parsed: Model, arrays: tuple[Array, ...]) -> 
     fed: Any = arrays[0] if len(arrays) == 1 else list(arrays)
     if parsed.input_keys is not None:
         fed = dict(zip(parsed.input_keys, arrays, strict=True))
-    outputs = keras.tree.flatten(model(fed, training=False))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a single input in a list, which changes no result
+        outputs = keras.tree.flatten(model(fed, training=False))
     return tuple(np.asarray(keras.ops.convert_to_numpy(output), np.float32) for output in outputs)
