@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
 import os
 import sys
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from spikeport.converter.frontends import Source
     from spikeport.converter.ir import Graph
+    from spikeport.models.arrays import OpenedData
     from spikeport.models.datasets import Data
     from spikeport.runtime.early_exit import Calibration
     from spikeport.runtime.energy import Constants
@@ -101,13 +103,22 @@ def _drop_output() -> None:
 
 
 def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how data are read; the command gets them as `reading`."""
+
+    @functools.wraps(command)
+    def gathered(*, input_scale: float | None, input_offset: float | None, **others: Any) -> Any:
+        flags = {name: others.pop(name) for name in ("shipped", "skip_broken")}
+        reading = {"scale": input_scale, "offset": input_offset, **flags}
+        return command(reading=reading, **others)
+
     for option in (
+        click.option("--skip-broken", is_flag=True, help="Leave out images that cannot be read."),
         click.option("--shipped", is_flag=True, help="Named data: only the shipped subset."),
-        click.option("--input-offset", default=0.0, help="Added to the inputs behind the scale."),
-        click.option("--input-scale", default=1.0, help="Factor on the inputs.  [default: 1]"),
+        click.option("--input-offset", type=float, help="Added to the inputs behind the scale."),
+        click.option("--input-scale", type=float, help="Factor; default: the .snn file's, or 1."),
     ):
-        command = option(command)
-    return command
+        gathered = option(gathered)
+    return gathered
 
 
 @main.command()
@@ -178,9 +189,7 @@ def convert(
     settings: tuple[str, ...],
     keep_analog: tuple[str, ...],
     shapes: tuple[str, ...],
-    input_scale: float,
-    input_offset: float,
-    shipped: bool,
+    reading: dict[str, Any],
 ) -> None:
     """Turn MODEL into a spiking graph.
 
@@ -199,10 +208,7 @@ def convert(
     options = parse_options(settings)
     choose_options(recipe, options)
     source = _read(model, shapes)
-    data = _load(
-        calibration, source.graph, calibration_samples, input_scale, input_offset, shipped,
-        labels=False,
-    )  # fmt: skip
+    data = _load(calibration, source.graph, calibration_samples, labels=False, **reading)
     with _status("reading") as show:
         conversion = run(
             source,
@@ -212,6 +218,7 @@ def convert(
             options=options,
             keep_analog=keep_analog,
             calibration_name=data.name,
+            preprocessing=_resolve(source.graph, reading),
             progress=show,
         )
     digest = write_snn(conversion.graph, output)
@@ -259,9 +266,7 @@ def evaluate(
     exit_data: str | None,
     exit_samples: int,
     exit_every: int,
-    input_scale: float,
-    input_offset: float,
-    shipped: bool,
+    reading: dict[str, Any],
 ) -> None:
     """Simulate a spiking graph on DATA: accuracy at every step, spikes, operations.
 
@@ -296,13 +301,11 @@ def evaluate(
     check_settings(n_steps=DEFAULT_N_STEPS if n_steps is None else n_steps, **settings)
     graph = read_snn(snn)
     source = None if ann is None else _read_ann(ann, graph, snn)
-    samples = _load(data, graph, limit, input_scale, input_offset, shipped)
+    samples = _open(data, graph, limit, **reading)
     calibration, calibrated_on = None, ""
     if early_exit is not None and exit_data is not None:
         taken = graph.metadata.get("calibration", {}).get("n_samples", 0)
-        held = _load(
-            exit_data, graph, max(0, exit_samples) + taken, input_scale, input_offset, shipped
-        )
+        held = _load(exit_data, graph, max(0, exit_samples) + taken, **reading)
         calibration, calibrated_on = _calibrate_exit(
             graph, held, samples, early_exit, n_steps, exit_every, settings
         )
@@ -366,9 +369,7 @@ def explain(
     engine: str,
     threads: int | None,
     as_json: bool,
-    input_scale: float,
-    input_offset: float,
-    shipped: bool,
+    reading: dict[str, Any],
 ) -> None:
     """Say which layer of a spiking graph costs the accuracy, why, and what helps.
 
@@ -392,7 +393,7 @@ def explain(
     settings: dict[str, Any] = {"n_steps": n_steps, "engine": engine, "n_threads": threads}
     check_settings(batch_size=BATCH_SIZE, **settings)
     source = _read_ann(ann, graph, snn)
-    samples = _load(data, graph, limit, input_scale, input_offset, shipped, labels=False)
+    samples = _load(data, graph, limit, labels=False, **reading)
     with _progress("simulating", len(samples.inputs[0])) as show:
         found = run(graph, source.graph, samples.inputs, progress=show, **settings)
     if as_json:
@@ -690,27 +691,35 @@ def _read_again(model: str, converted: Mapping[str, Any]) -> Source:
     return _read(model, tuple(f"{name}={','.join(map(str, s))}" for name, s in parts.items()))
 
 
-def _load(
-    spec: str,
-    graph: Graph,
-    limit: int | None = None,
-    scale: float = 1.0,
-    offset: float = 0.0,
-    shipped: bool = False,
-    *,
-    labels: bool = True,
-) -> Data:
+def _load(spec: str, graph: Graph, limit: int | None = None, **reading: Any) -> Data:
+    """Read data for a network into memory."""
     from spikeport.models.datasets import load_data
 
-    shapes = tuple(graph.types[name].shape for name in graph.inputs)
-    return load_data(
-        spec, shapes, limit=limit, labels=labels, shipped=shipped, scale=scale, offset=offset
-    )
+    return load_data(spec, _shapes(graph), limit=limit, **_resolve(graph, reading))
+
+
+def _open(spec: str, graph: Graph, limit: int | None = None, **reading: Any) -> OpenedData:
+    """Open data for a network, to be read in parts."""
+    from spikeport.models.datasets import open_data
+
+    return open_data(spec, _shapes(graph), limit=limit, **_resolve(graph, reading))
+
+
+def _resolve(graph: Graph, reading: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with the graph's scale and offset where none are given."""
+    from spikeport.converter.convert import read_preprocessing
+
+    given = {key: value for key, value in reading.items() if value is not None}
+    return {**read_preprocessing(graph), **given}
+
+
+def _shapes(graph: Graph) -> tuple[tuple[int, ...], ...]:
+    return tuple(graph.types[name].shape for name in graph.inputs)
 
 
 def _evaluate(
     graph: Graph,
-    samples: Data,
+    samples: Data | OpenedData,
     source: Source | None,
     **options: Any,
 ) -> Evaluation:
@@ -749,7 +758,7 @@ def _check_targets(targets: dict[str, Path | None], sources: tuple[object, ...])
 def _calibrate_exit(
     graph: Graph,
     held: Data,
-    samples: Data,
+    samples: Data | OpenedData,
     allowed_loss: float,
     n_steps: int | None,
     every: int,

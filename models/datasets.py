@@ -1,34 +1,25 @@
 """Data to calibrate on and to evaluate: DATA on the command line becomes arrays.
 
-`fashion-mnist:test`, `fashion-mnist:train`, an `.npz` file, or a folder of images with one
-sub-folder per class.
+`fashion-mnist:test`, `fashion-mnist:train`, an `.npz` file, a folder with `x.npy` and `y.npy`, or a
+folder of images with one sub-folder per class.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import lzma
 import math
 import os
-import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..converter.errors import DataError
+from ..converter.ir import Array, Samples
 from . import fashion_mnist
-
-Shape = tuple[int, ...]
-Array = npt.NDArray[np.float32]
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
-MAX_BYTES = 16 * 2**30
-FORMS = "fashion-mnist:test, fashion-mnist:train, an .npz file, or a folder of images"
+from .arrays import FORMS, MAX_BYTES, OpenedData, Shape, open_npy, open_npz, reading
+from .images import Images, find_readable, list_images
 
 
 @dataclass(frozen=True)
@@ -55,11 +46,33 @@ def load_data(
     shipped: bool = False,
     scale: float = 1.0,
     offset: float = 0.0,
+    skip_broken: bool = False,
 ) -> Data:
-    """Read a data set in the layout of a network's inputs.
+    """Read a data set into memory. Arguments and errors as `open_data`."""
+    opened = open_data(
+        spec, shapes, limit=limit, labels=labels, shipped=shipped, scale=scale, offset=offset,
+        skip_broken=skip_broken,
+    )  # fmt: skip
+    inputs = tuple(_in_memory(spec, samples) for samples in opened.inputs)
+    return Data(inputs, opened.labels, opened.name)
+
+
+def open_data(
+    spec: str,
+    shapes: tuple[Shape, ...],
+    *,
+    limit: int | None = None,
+    labels: bool = True,
+    shipped: bool = False,
+    scale: float = 1.0,
+    offset: float = 0.0,
+    skip_broken: bool = False,
+) -> OpenedData:
+    """Open a data set in the layout of a network's inputs.
 
     Named data sets are scaled to 0..1; `.npz` arrays (x, or x0, x1, ... for several inputs, and
-    optionally y) are taken as they are; images are 0..255. The network is fed x * scale + offset.
+    optionally y) and `.npy` files of such names are taken as they are; images are 0..255. The
+    network is fed x * scale + offset.
 
     Args:
         spec: DATA as on the command line.
@@ -69,6 +82,7 @@ def load_data(
         shipped: Use the shipped subset of a named data set.
         scale: Factor on the samples.
         offset: Added behind the factor.
+        skip_broken: Leave out images that cannot be read; `Data.name` says how many.
 
     Raises:
         DataError: There is no such data set, it cannot be read, or it does not fit the network.
@@ -87,45 +101,35 @@ def load_data(
     if spec == "fashion-mnist" or spec.startswith("fashion-mnist:"):
         data = _load_fashion_mnist(spec, shapes, limit, shipped=shipped)
     elif _is_dir(path):
-        data = _load_folder(path, shapes, limit)
+        if any((path / f"{name}.npy").exists() for name in ("x", "x0")):
+            data = open_npy(path, shapes, limit, labels=labels)
+        else:
+            data = _load_folder(path, shapes, limit, skip_broken=skip_broken)
     elif path.suffix.lower() == ".npz":
-        data = _load_npz(path, shapes, limit, labels=labels)
+        data = open_npz(path, shapes, limit, labels=labels)
     else:
         raise DataError(f"{spec}: no such data, expected {FORMS}", hint="check the spelling")
     data = data if labels else dataclasses.replace(data, labels=None)
     if scale == 1 and offset == 0:
         return data
-    inputs = tuple(np.asarray(array * scale + offset, np.float32) for array in data.inputs)
-    return Data(inputs, data.labels, f"{data.name}, times {scale:g} plus {offset:g}")
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn what the operating system says about `path` into one line and a hint."""
-    try:
-        yield
-    except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        raise DataError(
-            f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}), "
-            f"expected {FORMS}",
-            hint="check the name and its permissions",
-        ) from error
+    inputs = tuple(_Scaled(array, scale, offset) for array in data.inputs)
+    return OpenedData(inputs, data.labels, f"{data.name}, times {scale:g} plus {offset:g}")
 
 
 def _is_dir(path: Path) -> bool:
-    with _reading(path):
+    with reading(path):
         return path.is_dir()
 
 
 def _list(folder: Path) -> list[Path]:
     """Return the entries of a folder by name, without what systems put there for themselves."""
-    with _reading(folder):
+    with reading(folder):
         return sorted(entry for entry in folder.iterdir() if entry.name[0] not in ".@")
 
 
 def _load_fashion_mnist(
     spec: str, shapes: tuple[Shape, ...], limit: int | None, *, shipped: bool
-) -> Data:
+) -> OpenedData:
     images = fashion_mnist.load(spec.partition(":")[2], shipped=shipped)
     (shape,) = shapes if len(shapes) == 1 else ((),)
     if shape not in {(28, 28, 1), (1, 28, 28), (28, 28), (784,)}:
@@ -139,161 +143,66 @@ def _load_fashion_mnist(
         f"{images.source}, the first {limit}"
     )  # fmt: skip
     inputs = (x.astype(np.float32) / np.float32(255)).reshape(-1, *shape)
-    return Data((inputs,), y, name)
+    return OpenedData((inputs,), y, name)
 
 
-def _load_npz(path: Path, shapes: tuple[Shape, ...], limit: int | None, *, labels: bool) -> Data:
-    with _reading(path):
-        is_file = path.is_file()
-    if not is_file:
-        raise DataError(f"{path}: no such file, expected {FORMS}", hint="check the path")
-    keys = ["x"] if len(shapes) == 1 else [f"x{place}" for place in range(len(shapes))]
-    try:
-        with _reading(path):
-            path.open("rb").close()
-        with zipfile.ZipFile(path) as archive:
-            n_bytes = sum(member.file_size for member in archive.infolist())
-        if n_bytes > MAX_BYTES:
-            raise DataError(
-                f"{path}: {n_bytes} bytes unpacked, expected at most {MAX_BYTES}",
-                hint="split the data",
-            )
-        with np.load(path, allow_pickle=False) as arrays:
-            missing = [key for key in keys if key not in arrays.files]
-            if missing:
-                raise DataError(
-                    f"{path}: has arrays {arrays.files}, expected {', '.join(keys)} and optionally "
-                    "y",
-                    hint=f"numpy.savez(path, {keys[0]}=..., y=...)",
-                )
-            raw = [arrays[key] for key in keys]
-            y = arrays["y"] if labels and "y" in arrays.files else None
-    except (
-        OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
-        RuntimeError,  # encrypted, or, as NotImplementedError, an unknown compression
-    ) as error:  # fmt: skip
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(
-            f"{path}: not a readable .npz file ({reason})",
-            hint="write it with numpy.savez, not encrypted; arrays of objects are refused",
-        ) from error
-    inputs = tuple(
-        _check_array(path, key, array, shape)[:limit]
-        for key, array, shape in zip(keys, raw, shapes, strict=True)
-    )
-    for key, array in zip(keys, inputs, strict=True):
-        if len(array) != len(inputs[0]):
-            raise DataError(
-                f"{path}: {key} has {len(array)} samples, expected {len(inputs[0])} as {keys[0]}",
-                hint="every input needs the same number of samples",
-            )
-    checked = None if y is None else _check_labels(path, y, len(raw[0]))[:limit]
-    return Data(inputs, checked, f"{path.name}, {len(inputs[0])} of {len(raw[0])} samples")
-
-
-def _check_array(path: Path, key: str, array: npt.NDArray[Any], shape: Shape) -> Array:
-    if array.dtype.kind not in "buif":
-        raise DataError(
-            f"{path}: {key} has dtype {array.dtype}, expected numbers", hint="save it as float32"
-        )
-    if array.ndim != len(shape) + 1 or array.shape[1:] != shape:
-        raise DataError(
-            f"{path}: {key} has shape {array.shape}, expected (N, {', '.join(map(str, shape))})",
-            hint="samples first, then exactly the layout that the source model takes",
-        )
-    if not len(array):
-        raise DataError(f"{path}: {key} has no samples, expected at least one", hint="add data")
-    with np.errstate(over="ignore"):
-        result = np.asarray(array, np.float32)
-    n_bad = int((~np.isfinite(result.reshape(len(result), -1)).all(axis=1)).sum())
-    if n_bad:
-        raise DataError(
-            f"{path}: {n_bad} samples of {key} hold NaN or infinity, expected finite numbers",
-            hint="clean the data first",
-        )
-    return result
-
-
-def _check_labels(path: Path, labels: npt.NDArray[Any], n_samples: int) -> npt.NDArray[np.int64]:
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.dtype.kind not in "bui" or labels.shape != (n_samples,):
-        raise DataError(
-            f"{path}: y has shape {labels.shape} and dtype {labels.dtype}, expected "
-            f"({n_samples},) integers",
-            hint="one class index per sample, for one-hot labels save y.argmax(axis=1); leave y "
-            "out where accuracy is not wanted",
-        )
-    return labels.astype(np.int64)
-
-
-def _load_folder(path: Path, shapes: tuple[Shape, ...], limit: int | None) -> Data:
-    """Read images in the order of their classes' and files' names, taking turns between classes."""
-    classes = [entry for entry in _list(path) if _is_dir(entry)]
-    listed = [[f for f in _list(c) if f.suffix.lower() in IMAGE_SUFFIXES] for c in classes]
-    turns = sorted(
-        (turn, label, file) for label, files in enumerate(listed) for turn, file in enumerate(files)
-    )
-    if not turns:
-        raise DataError(
-            f"{path}: no images, expected one sub-folder of images per class",
-            hint=f"images end in {' '.join(sorted(IMAGE_SUFFIXES))}",
-        )
+def _load_folder(
+    path: Path, shapes: tuple[Shape, ...], limit: int | None, *, skip_broken: bool
+) -> OpenedData:
     if len(shapes) != 1:
         raise DataError(
             f"{path}: a folder of images feeds one input, the network takes {len(shapes)}, "
             "expected an .npz",
             hint="save arrays x0, x1, ... and y with numpy.savez",
         )
-    chosen = turns[:limit]
-    if len(chosen) * math.prod(shapes[0]) * 4 > MAX_BYTES:
-        raise DataError(
-            f"{path}: {len(chosen)} images do not fit into {MAX_BYTES} bytes, expected fewer",
-            hint="use --limit",
-        )
-    images = np.empty((len(chosen), *shapes[0]), np.float32)
-    for place, (_, _, file) in enumerate(chosen):
-        images[place] = _read_image(file, shapes[0])
-    labels = np.array([label for _, label, _ in chosen], np.int64)
+    classes = [entry for entry in _list(path) if _is_dir(entry)]
+    files, labels = list_images(path, classes)
+    n_files, n_broken = len(files), 0
+    if skip_broken:
+        is_good = find_readable(files, shapes[0])
+        n_broken = int((~is_good).sum())
+        files = [file for file, good in zip(files, is_good, strict=True) if good]
+        labels = labels[is_good]
+        if not files:
+            raise DataError(
+                f"{path}: none of {n_files} images can be read, expected images of shape "
+                f"{shapes[0]}",
+                hint="leave --skip-broken out to see the first reason",
+            )
+    files, labels = files[:limit], labels[:limit]
     folder = Path(os.path.abspath(path)).name  # of "." too; a link keeps its own name
-    name = f"{folder}, {len(chosen)} of {len(turns)} images in {len(classes)} classes"
-    return Data((images,), labels, name)
+    name = f"{folder}, {len(files)} of {n_files} images in {len(classes)} classes"
+    if n_broken:
+        name += f", {n_broken} broken ones skipped"
+    return OpenedData((Images(files, shapes[0]),), labels, name)
 
 
-def _read_image(path: Path, shape: Shape) -> npt.NDArray[np.uint8]:
-    """Return an image as `shape`, channels first or last, grey or color, 0..255."""
-    from PIL import Image
+@dataclass(frozen=True, eq=False)
+class _Scaled:
+    """Samples times a factor plus an offset, worked out when they are asked for."""
 
-    if len(shape) == 3 and shape[2] in {1, 3}:
-        height, width, n_channels, is_first = *shape, False
-    elif len(shape) == 3 and shape[0] in {1, 3}:
-        n_channels, height, width, is_first = *shape, True
-    elif len(shape) == 2:
-        (height, width), n_channels, is_first = shape, 1, False
-    else:
+    samples: Samples
+    scale: float
+    offset: float
+
+    @property
+    def shape(self) -> Shape:
+        """N, and the shape of one sample."""
+        return self.samples.shape
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, part: slice) -> Array:
+        values = np.asarray(self.samples[part], np.float32)
+        return np.asarray(values * self.scale + self.offset, np.float32)
+
+
+def _in_memory(spec: str, samples: Samples) -> Array:
+    n_bytes = 4 * math.prod(samples.shape)
+    if n_bytes > MAX_BYTES:
         raise DataError(
-            f"{path}: an image cannot feed an input of shape {shape}, expected (height, width, "
-            "1 or 3) or channels first",
-            hint="save arrays x and y with numpy.savez",
+            f"{spec}: {len(samples)} samples take {n_bytes} bytes, expected at most {MAX_BYTES}",
+            hint="use --limit or --calibration-samples",
         )
-    try:
-        with Image.open(path) as image:
-            if image.size != (width, height):
-                raise DataError(
-                    f"{path}: is {image.size[1]}x{image.size[0]} pixels, expected "
-                    f"{height}x{width} as the network takes",
-                    hint="resize the images as the training did",
-                )
-            if image.mode == "F" or image.mode.startswith("I"):
-                raise DataError(
-                    f"{path}: has pixels of mode {image.mode}, expected 8 bits per channel",
-                    hint="scale the images to 0..255 and save them with 8 bits, or save arrays "
-                    "with numpy.savez",
-                )
-            pixels = np.asarray(image.convert("RGB" if n_channels == 3 else "L"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{path}: not a readable image ({error})", hint="remove or replace the file"
-        ) from error
-    planes = pixels.reshape(height, width, n_channels)
-    return (planes.transpose(2, 0, 1) if is_first else planes).reshape(shape)
+    return np.asarray(samples[:], np.float32)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..converter.errors import DataError, SimulationError, find
-from ..converter.ir import Array, Graph
+from ..converter.ir import Array, Graph, Samples
 from ..converter.ir.analog import analog_nodes
 from ..converter.ir.types import DEFAULT_N_STEPS, MAX_N_STEPS
 from .decoding import decide, read_readouts
@@ -22,7 +22,8 @@ from .energy import to_json as energy_json
 from .engines import DEFAULT_ENGINE, ENGINES
 from .metrics import stable_after, wilson_interval
 from .ranges import warn_of_ranges
-from .results import encode, hash_samples
+from .results import encode
+from .samples import SampleRecord, batches
 from .simulation import Runner, Simulation, check_threads, neurons
 from .workload import Workload, WorkloadRecorder
 
@@ -169,7 +170,7 @@ class Evaluation:
 
 def evaluate(
     graph: Graph,
-    inputs: tuple[Array, ...],
+    inputs: tuple[Samples, ...],
     labels: Labels | None = None,
     *,
     ann: Callable[[tuple[Array, ...]], tuple[Array, ...]] | None = None,
@@ -186,7 +187,8 @@ def evaluate(
 
     Args:
         graph: As `convert` or `read_snn` gives it.
-        inputs: One array [N, ...] per graph input, as the source takes them.
+        inputs: One array [N, ...] per graph input, as the source takes them; or something that
+            gives slices of it when asked for them.
         labels: [N], index into the entries of the first output; None if unknown.
         ann: The source's own framework, as `Source.run`; None to leave it out.
         n_steps: T; None takes the file's.
@@ -224,9 +226,9 @@ def evaluate(
     steps = np.full(n_samples, n_steps)
     certain = np.zeros(n_samples, np.bool_)
     seconds = 0.0
-    for start in range(0, n_samples, batch_size):
-        chosen = slice(start, start + batch_size)
-        batch = tuple(array[chosen] for array in inputs)
+    record = SampleRecord(inputs)
+    for chosen, batch in batches(inputs, batch_size):
+        record.add(batch)
         started = time.perf_counter()
         simulation = runner.run(batch, n_steps, count_spikes=count_spikes, exit_rule=exit_rule)
         seconds += time.perf_counter() - started
@@ -244,7 +246,7 @@ def evaluate(
             decisions[step, chosen] = decide(readout.apply(potential), readout)
         if ann is not None:
             ann_decisions[chosen] = decide(ann(batch)[0], readout)
-        progress(min(start + batch_size, n_samples))
+        progress(chosen.stop)
     sizes = {name: graph.types[name].size for name in spikes}
     return Evaluation(
         n_samples=n_samples,
@@ -267,10 +269,10 @@ def evaluate(
         },
         workload=recorder.result(spikes, n_steps),
         seconds=seconds,
-        warnings=(*runner.notices, *warn_of_ranges(graph, inputs)),
+        warnings=(*runner.notices, *warn_of_ranges(graph, record.low, record.high)),
         labels=labels,
         ann_decisions=None if ann is None else ann_decisions,
-        samples=hash_samples(inputs, labels),
+        samples=record.sha256(labels),
         steps=steps,
         early_exit=None
         if exit_rule is None
@@ -307,11 +309,11 @@ def count_cores() -> int:
     return os.cpu_count() or 1
 
 
-def check_samples(graph: Graph, inputs: tuple[Array, ...], labels: Labels | None) -> None:
+def check_samples(graph: Graph, inputs: tuple[Samples, ...], labels: Labels | None) -> None:
     """Check that samples and labels can be evaluated.
 
     Raises:
-        DataError: They do not fit the graph, hold NaN or infinity, or there are none.
+        DataError: They do not fit the graph, or there are none.
     """
     if len(inputs) != len(graph.inputs):
         raise DataError(
@@ -329,11 +331,6 @@ def check_samples(graph: Graph, inputs: tuple[Array, ...], labels: Labels | None
             raise DataError(
                 f"data: has {len(array)} samples for input {name}, expected {len(inputs[0]) or 1}",
                 hint="every input needs the same number of samples, at least one",
-            )
-        if not np.isfinite(array).all():
-            raise DataError(
-                f"data: {_count_bad(array)} samples hold NaN or infinity, expected finite numbers",
-                hint="clean the data first",
             )
     if labels is None:
         return
@@ -374,7 +371,3 @@ def _collect(
 
 def _shares(hits: npt.NDArray[np.bool_]) -> tuple[float, ...]:
     return tuple(float(share) for share in hits.mean(axis=1))
-
-
-def _count_bad(array: Array) -> int:
-    return int((~np.isfinite(array.reshape(len(array), -1)).all(axis=1)).sum())

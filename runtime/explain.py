@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..converter.errors import SimulationError
-from ..converter.ir import Array, Graph, IntegrateFire, Node, Reset, StatefulOp, run_nodes
+from ..converter.ir import Array, Graph, IntegrateFire, Node, Reset, Samples, StatefulOp, run_nodes
 from ..converter.ir.ops import Input, MaxPool
 from .engines import DEFAULT_ENGINE, ENGINES
 from .evaluate import check_samples, check_settings, count_cores
+from .samples import SampleRecord, batches
 from .simulation import Counts
 
 BATCH_SIZE = 50
@@ -95,7 +96,7 @@ class Explanation:
 def explain(
     graph: Graph,
     ann: Graph,
-    inputs: tuple[Array, ...],
+    inputs: tuple[Samples, ...],
     *,
     n_steps: int,
     engine: str = DEFAULT_ENGINE,
@@ -142,8 +143,9 @@ def explain(
         )
     runner = ENGINES[engine](graph, n_threads=threads)
     sums = {node.name: _Sums() for node in layers}
-    for start in range(0, len(inputs[0]), BATCH_SIZE):
-        batch = tuple(array[start : start + BATCH_SIZE] for array in inputs)
+    record = SampleRecord(inputs)
+    for chosen, batch in batches(inputs, BATCH_SIZE):
+        record.add(batch)
         counts = runner.run(batch, n_steps, count_spikes=True).spike_counts
         activations = _activations(ann, batch, {node.name for node in layers})
         currents = _mean_currents(graph, batch, counts, n_steps)
@@ -158,7 +160,7 @@ def explain(
                 node,
                 n_steps,
             )
-        progress(start + len(batch[0]))
+        progress(chosen.stop)
     reports = tuple(found.report(name) for name, found in sums.items())
     return Explanation(len(inputs[0]), n_steps, reports)
 

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from ..converter.errors import DataError, SimulationError
-from ..converter.ir import Array, Graph
+from ..converter.ir import Array, Graph, Samples
 from .decoding import decide, read_readouts
 from .early_exit import DEFAULT_EVERY, Calibration, ExitRule, calibrate, check_loss, leads
 from .engines import DEFAULT_ENGINE, ENGINES
 from .evaluate import Labels, check_samples, check_settings, count_cores
+from .samples import SampleRecord, batches
 
 MIN_SAMPLES = 10
+DIGEST_BATCH = 1000
 
 
 def calibrate_exit(
@@ -63,13 +65,13 @@ def calibrate_exit(
     n_samples = len(inputs[0])
     lead = np.empty((n_steps, n_samples))
     decisions = np.empty((n_steps, n_samples), np.int64)
-    for start in range(0, n_samples, batch_size):
-        chosen = slice(start, start + batch_size)
-        batch = tuple(array[chosen] for array in inputs)
+    record = SampleRecord(inputs)
+    for chosen, batch in batches(inputs, batch_size):
+        record.add(batch)
         for step, potential in enumerate(runner.run(batch, n_steps).outputs[0]):
             lead[step, chosen] = leads(potential.astype(np.float64) * (step + 1))
             decisions[step, chosen] = decide(readout.apply(potential), readout)
-        progress(min(start + batch_size, n_samples))
+        progress(chosen.stop)
     return calibrate(lead, decisions, labels, allowed_loss=allowed_loss, every=every)
 
 
@@ -93,7 +95,7 @@ def held_back(
     return number if describe(first, "")["sha256"] == digest else 0
 
 
-def check_disjoint(inputs: tuple[Array, ...], other: tuple[Array, ...]) -> None:
+def check_disjoint(inputs: tuple[Samples, ...], other: tuple[Samples, ...]) -> None:
     """Check that no sample is among both, so that what is measured on one is news to the other.
 
     Raises:
@@ -121,9 +123,10 @@ def check_needs(loss: float | None, data: str | None) -> None:
         )
 
 
-def _digests(inputs: tuple[Array, ...]) -> set[bytes]:
-    rows = [np.ascontiguousarray(array, np.float32) for array in inputs]
-    return {
-        hashlib.blake2b(b"".join(row[number].tobytes() for row in rows), digest_size=16).digest()
-        for number in range(len(rows[0]))
-    }
+def _digests(inputs: tuple[Samples, ...]) -> set[bytes]:
+    found = set()
+    for _, batch in batches(inputs, DIGEST_BATCH):
+        for rows in zip(*batch, strict=True):
+            whole = b"".join(row.tobytes() for row in rows)
+            found.add(hashlib.blake2b(whole, digest_size=16).digest())
+    return found

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from ..converter.ir import Array, Graph
+from collections.abc import Sequence
+
+from ..converter.ir import Graph
 
 RANGE_TOLERANCE = 0.5
 """Inputs may lie outside the calibration range by this share of it before a warning is given."""
 
 
-def warn_of_ranges(graph: Graph, inputs: tuple[Array, ...]) -> list[str]:
-    """Return one line per input [N, ...] that does not lie where calibration's did."""
+def warn_of_ranges(graph: Graph, lows: Sequence[float], highs: Sequence[float]) -> list[str]:
+    """Return one line per input that does not lie where calibration's did.
+
+    Args:
+        graph: As `convert` gives it.
+        lows: The smallest entry of the samples, per input.
+        highs: The largest.
+    """
     warnings = []
     ranges = _calibration_ranges(graph)
-    for name, array, (low, high) in zip(graph.inputs, inputs, ranges, strict=False):
+    for name, found_low, found_high, (low, high) in zip(
+        graph.inputs, lows, highs, ranges, strict=False
+    ):
         slack = RANGE_TOLERANCE * (high - low)
-        found_low, found_high = float(array.min()), float(array.max())
         if found_low < low - slack or found_high > high + slack:
             warnings.append(
                 f"input {name}: data lie in {found_low:g}..{found_high:g}, far outside the "

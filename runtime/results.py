@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import json
 import math
 import zlib
@@ -15,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ..converter.errors import FormatError
-from ..converter.ir import Array
 
 FORMAT, VERSION = "spikeport-evaluation", 1
 DTYPES = ("uint8", "uint16", "int64")
@@ -40,17 +38,6 @@ class Run:
     document: dict[str, Any]
     decisions: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64] | None
-
-
-def hash_samples(inputs: tuple[Array, ...], labels: npt.NDArray[np.int64] | None) -> str:
-    """Return the SHA-256 of what was evaluated: shapes and values of inputs and labels."""
-    digest = hashlib.sha256()
-    for array in inputs:
-        digest.update(repr(array.shape).encode())
-        digest.update(np.ascontiguousarray(array, np.float32).data)
-    if labels is not None:
-        digest.update(np.ascontiguousarray(labels, np.int64).data)
-    return digest.hexdigest()
 
 
 def encode(values: npt.NDArray[np.int64]) -> dict[str, Any]:

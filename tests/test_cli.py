@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from spikeport.cli import main
+from spikeport.models.datasets import load_data
 
 ROOT = Path(__file__).parents[1]
 TRAIN, TEST = ("fashion-mnist:train", "fashion-mnist:test")
@@ -164,6 +165,22 @@ def test_evaluate_warns_about_inputs_of_another_scale(folder):
                        "--input-scale", 255)  # fmt: skip
     assert "Warning: input" in output
     assert "far outside the calibration range 0..1" in output
+
+
+def test_evaluation_scales_inputs_as_the_conversion_did(folder, tmp_path):
+    bytes_ = load_data(TEST, ((28, 28, 1),), shipped=True, limit=30)
+    np.savez(tmp_path / "raw.npz", x=bytes_.inputs[0] * 255, y=bytes_.labels)
+    raw, graph = tmp_path / "raw.npz", tmp_path / "scaled.snn"
+    spikeport("convert", "mlp.onnx", "--calibration", raw, "-o", graph, "--n-steps", 8,
+              "--input-scale", 1 / 255)  # fmt: skip
+    assert '"scale": 0.00392' in spikeport("inspect", graph)
+    found = json.loads(spikeport("evaluate", graph, "--data", raw, "--json", "-"))
+    assert found["warnings"] == []
+    assert found["accuracy"][-1] > 0.7
+    other = json.loads(
+        spikeport("evaluate", graph, "--data", raw, "--json", "-", "--input-scale", 1)
+    )
+    assert "far outside" in other["warnings"][0]
 
 
 def test_inspect_shows_the_source_network():

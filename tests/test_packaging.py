@@ -13,7 +13,7 @@ FOLDERS = ("converter", "runtime", "models")
 MAY_IMPORT = {
     "converter": (),
     "runtime": ("converter.ir", "converter.errors"),
-    "models": ("converter.errors",),
+    "models": ("converter.ir", "converter.errors"),
     "runtime/sweep": ("converter", "models"),
 }
 """By folder, what it may import besides its own part; a sweep drives the other parts."""

@@ -9,7 +9,7 @@ from .interpret import run, run_nodes
 from .neurons import IntegrateFire, Neuron, Reset, SpikingMaxPool, StatefulOp
 from .ops import OPS, Activation, Op
 from .scheduled import AddOnce, Pulse, SignedFire, WaitFire
-from .types import Array, TensorType
+from .types import Array, Samples, TensorType
 
 __all__ = [
     "OPS",
@@ -26,6 +26,7 @@ __all__ = [
     "Op",
     "Pulse",
     "Reset",
+    "Samples",
     "SignedFire",
     "SpikingMaxPool",
     "StatefulOp",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -64,3 +64,17 @@ def freeze(values: Any) -> Array:
         raise GraphError("a parameter holds NaN or infinity, expected finite float32 numbers")
     array.setflags(write=False)
     return array
+
+
+class Samples(Protocol):
+    """An array [N, ...], or what is read only when a part of it is asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """N, and the shape of one sample."""
+
+    def __len__(self) -> int:
+        """Return N."""
+
+    def __getitem__(self, part: slice, /) -> Array:
+        """Return some samples as an array of numbers."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...converter.errors import SimulationError
-from ...converter.ir import Array, Graph
+from ...converter.ir import Array, Graph, Samples
 from ...converter.ir.ops import Sigmoid, Softmax
 from ..decoding import read_readouts
 from ..early_exit import Calibration
@@ -19,6 +19,7 @@ from ..evaluate import Evaluation
 from ..explain import Explanation, explain
 from ..metrics import stable_after
 from ..quantised import Quantised, evaluate_quantised
+from ..samples import pick
 from ..simulation import Counts, Simulation
 
 EXPLAINED, QUANTISED, EXAMPLES = 100, 1000, 6
@@ -102,7 +103,7 @@ class RateRecorder:
 def gather(
     graph: Graph,
     evaluation: Evaluation,
-    inputs: tuple[Array, ...],
+    inputs: tuple[Samples, ...],
     *,
     title: str,
     constants: Constants,
@@ -163,13 +164,13 @@ def gather(
 
 
 def find_examples(
-    graph: Graph, evaluation: Evaluation, inputs: tuple[Array, ...]
+    graph: Graph, evaluation: Evaluation, inputs: tuple[Samples, ...]
 ) -> tuple[Example, ...]:
     """Return the samples that decide first and last, and wrong ones, over time."""
     numbers = choose_examples(evaluation)
     make_ready = ENGINES.get(evaluation.engine, ENGINES[DEFAULT_ENGINE])
     runner = make_ready(graph, n_threads=1)
-    chosen = tuple(array[numbers] for array in inputs)
+    chosen = pick(inputs, numbers)
     rule = None if evaluation.early_exit is None else evaluation.early_exit.rule
     run = runner.run(chosen, evaluation.n_steps, exit_rule=rule)
     scores = _scores(graph, run.outputs[0])
@@ -180,7 +181,7 @@ def find_examples(
             label=None if evaluation.labels is None else int(evaluation.labels[number]),
             decision=int(evaluation.decisions[-1, number]),
             stable=int(stable[number]),
-            image=to_image(inputs[0][number]),
+            image=to_image(chosen[0][place]),
             scores=scores[:, place],
         )
         for place, number in enumerate(numbers)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from spikeport.converter.convert import convert, describe_samples
+from spikeport.converter.convert import convert, describe_samples, read_preprocessing
 from spikeport.converter.equality import (
     Reference,
     choose_inputs,
@@ -260,3 +260,14 @@ def test_operations_without_a_translation_are_refused_before_any_work():
         "s (Sigmoid)",
     ]
     assert steps == ["read"]
+
+
+def test_preprocessing_is_kept_and_checked():
+    source = small_source()
+    graph = convert(source, X, preprocessing={"scale": 2, "offset": 0.5}).graph
+    assert read_preprocessing(graph) == {"scale": 2.0, "offset": 0.5}
+    assert read_preprocessing(small_graph()) == {"scale": 1.0, "offset": 0.0}
+    for wrong in ({"scale": 1.0}, {"scale": "1", "offset": 0.0}, [1, 0]):
+        damaged = graph.replace(metadata={"preprocessing": wrong})
+        with pytest.raises(DataError, match=r"metadata: preprocessing is .*, expected the numbers"):
+            read_preprocessing(damaged)

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from spikeport.converter.errors import DataError
-from spikeport.models import fashion_mnist
-from spikeport.models.datasets import load_data
+from spikeport.models import fashion_mnist, images
+from spikeport.models.datasets import load_data, open_data
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +127,7 @@ def test_npz_that_is_damaged_or_a_bomb(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"not a readable \.npz file"):
         load_data(str(path), ((3,),))
     np.savez_compressed(path, x=np.zeros((100000, 3), np.float32))
-    monkeypatch.setattr("spikeport.models.datasets.MAX_BYTES", 100000)
+    monkeypatch.setattr("spikeport.models.arrays.MAX_BYTES", 100000)
     with pytest.raises(DataError, match="bytes unpacked, expected at most 100000"):
         load_data(str(path), ((3,),))
 
@@ -257,7 +257,7 @@ def test_folders_that_are_refused(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"0.png: not a readable image"):
         load_data(folder, ((6, 4, 1),))
     monkeypatch.setattr("spikeport.models.datasets.MAX_BYTES", 100)
-    with pytest.raises(DataError, match="4 images do not fit into 100 bytes"):
+    with pytest.raises(DataError, match="set: 4 samples take 384 bytes, expected at most 100"):
         load_data(folder, ((6, 4, 1),))
 
 
@@ -296,3 +296,68 @@ def test_images_of_more_than_eight_bits_are_refused(tmp_path, dtype, suffix, mod
     ) as caught:
         load_data(str(tmp_path), ((6, 4, 1),))
     assert "scale the images to 0..255" in caught.value.hint
+
+
+def test_broken_images_are_left_out_where_that_is_asked_for(tmp_path):
+    write_images(tmp_path / "set")
+    folder = str(tmp_path / "set")
+    (tmp_path / "set" / "ant" / "0.png").write_bytes(b"\x89PNG broken")
+    Image.new("L", (9, 9)).save(tmp_path / "set" / "bee" / "1.png")
+    data = load_data(folder, ((6, 4, 1),), skip_broken=True)
+    np.testing.assert_array_equal(data.inputs[0][:, 0, 0, 0], [10, 1])
+    np.testing.assert_array_equal(data.labels, [1, 0])
+    assert data.name == "set, 2 of 4 images in 2 classes, 2 broken ones skipped"
+    with pytest.raises(DataError, match=r"set: none of 4 images can be read, expected images of"):
+        load_data(folder, ((5, 5, 1),), skip_broken=True)
+
+
+def test_images_are_decoded_when_they_are_asked_for(tmp_path, monkeypatch):
+    write_images(tmp_path / "set")
+    opened = open_data(str(tmp_path / "set"), ((6, 4, 1),), scale=0.5, offset=1)
+    (samples,) = opened.inputs
+    assert samples.shape == (4, 6, 4, 1)
+    assert len(samples) == 4
+    decoded = []
+    read = images.read_image
+
+    def watched(path, shape):
+        decoded.append(f"{path.parent.name}/{path.name}")
+        return read(path, shape)
+
+    monkeypatch.setattr(images, "read_image", watched)
+    np.testing.assert_array_equal(samples[1:3][:, 0, 0, 0], [6, 1.5])
+    assert sorted(decoded) == ["ant/1.png", "bee/0.png"]
+
+
+def test_folder_of_npy_files_is_mapped(tmp_path):
+    folder = tmp_path / "arrays"
+    folder.mkdir()
+    x = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    np.save(folder / "x.npy", x)
+    np.save(folder / "y.npy", [3, 2, 1, 0])
+    opened = open_data(str(folder), ((6,),), limit=3)
+    assert isinstance(opened.inputs[0], np.memmap)
+    data = load_data(str(folder), ((6,),), limit=3)
+    np.testing.assert_array_equal(data.inputs[0], x[:3])
+    assert data.inputs[0].dtype == np.float32
+    np.testing.assert_array_equal(data.labels, [3, 2, 1])
+    assert data.name == "arrays, 3 of 4 samples"
+    assert load_data(str(folder), ((6,),), labels=False).labels is None
+    with pytest.raises(DataError, match=r"arrays: x has shape \(4, 6\), expected \(N, 5\)"):
+        load_data(str(folder), ((5,),))
+    np.save(folder / "x.npy", np.array([{}], object))
+    with pytest.raises(DataError, match=r"x\.npy: not a readable \.npy file"):
+        load_data(str(folder), ((6,),))
+
+
+def test_npy_files_for_several_inputs(tmp_path):
+    np.save(tmp_path / "x0.npy", np.zeros((3, 2)))
+    np.save(tmp_path / "x1.npy", np.ones((3, 4)))
+    data = load_data(str(tmp_path), ((2,), (4,)))
+    assert [array.shape for array in data.inputs] == [(3, 2), (3, 4)]
+    np.save(tmp_path / "x1.npy", np.ones((2, 4)))
+    with pytest.raises(DataError, match=r"x1 has 2 samples, expected 3 as x0"):
+        load_data(str(tmp_path), ((2,), (4,)))
+    (tmp_path / "x1.npy").unlink()
+    with pytest.raises(DataError, match=r"x1\.npy: cannot be read"):
+        load_data(str(tmp_path), ((2,), (4,)))

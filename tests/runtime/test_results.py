@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spikeport.converter.errors import FormatError
-from spikeport.runtime.results import decode, encode, hash_samples, read_run
+from spikeport.runtime.results import decode, encode, read_run
 
 
 @pytest.mark.parametrize("top", [1, 255, 256, 70_000])
@@ -19,16 +19,6 @@ def test_decisions_of_ten_thousand_samples_are_small():
     random = np.random.default_rng(0)
     decisions = np.repeat(random.integers(0, 10, (10_000, 4)), 16, axis=1)
     assert len(encode(decisions)["zlib"]) < 60_000
-
-
-def test_samples_have_different_hashes():
-    x, y = np.zeros((2, 3), np.float32), np.array([0, 1])
-    hashes = {
-        hash_samples((x,), y), hash_samples((x,), None), hash_samples((x,), y[::-1]),
-        hash_samples((x.reshape(3, 2),), y), hash_samples((x + 1,), y), hash_samples((x, x), y),
-    }  # fmt: skip
-    assert len(hashes) == 6
-    assert hash_samples((x.copy(),), y.copy()) in hashes
 
 
 @pytest.fixture
