@@ -294,9 +294,9 @@ def evaluate(
     json_path = None if json_file in {None, "-"} else Path(str(json_file))
     _check_targets({"--json": json_path, "--report": report}, (snn, data, ann, exit_data))
     if plots is not None:
-        from spikeport.runtime.report.html import make_folder
+        from spikeport.runtime.report.html import check_folder
 
-        make_folder(plots)
+        check_folder(plots)
     settings: dict[str, Any] = {"batch_size": batch_size, "engine": engine, "n_threads": threads}
     check_settings(n_steps=DEFAULT_N_STEPS if n_steps is None else n_steps, **settings)
     graph = read_snn(snn)
@@ -328,7 +328,7 @@ def evaluate(
         result["early_exit"]["calibration"] = {"data": calibrated_on, **calibration.to_json()}
     if recorder is not None:
         from spikeport.runtime.report.data import gather
-        from spikeport.runtime.report.html import render, save_figures
+        from spikeport.runtime.report.html import make_folder, render, save_figures
 
         with _status("report") as show:
             content = gather(
@@ -340,6 +340,8 @@ def evaluate(
             files = {} if plots is None else save_figures(content, plots)
             if report is not None:
                 files[report] = render(content).encode()
+        if plots is not None:
+            make_folder(plots)
         for path, content_of in files.items():
             write_atomically(path, content_of)
     if json_file == "-":
@@ -348,6 +350,47 @@ def evaluate(
     if json_path is not None:
         write_atomically(json_path, (json.dumps(result, indent=2) + "\n").encode())
     _print_evaluation(f"{snn} on {samples.name}", evaluation, constants)
+
+
+@main.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--step", type=int, help="Read out after so many steps.  [default: the last]")
+@click.option("--plots", type=click.Path(path_type=Path), help="Folder: overlays as SVG and PNG.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compare(files: tuple[Path, ...], step: int | None, plots: Path | None, as_json: bool) -> None:
+    """Compare evaluations of the same samples with the first one, sample by sample.
+
+    FILES are what `spikeport evaluate --json FILE` wrote. McNemar's exact test says whether a
+    difference is more than chance; its p-values are adjusted for the number of comparisons (Holm).
+
+    \b
+    Example:
+      spikeport compare a.json b.json --plots figures
+    """  # noqa: D301
+    from spikeport.converter.files import read_bounded, write_atomically
+    from spikeport.runtime.compare_runs import compare_runs
+    from spikeport.runtime.report.text import runs_table
+    from spikeport.runtime.results import MAX_FILE, read_run
+
+    if plots is not None:
+        from spikeport.runtime.report.html import check_folder
+
+        check_folder(plots)
+    runs = [read_run(str(path), read_bounded(path, MAX_FILE)) for path in files]
+    compared = compare_runs(runs, step=step)
+    if plots is not None:
+        from spikeport.runtime.report.html import make_folder
+        from spikeport.runtime.report.overlay import draw_overlays
+
+        pictures = draw_overlays(runs)
+        make_folder(plots)
+        for name, content in pictures.items():
+            write_atomically(plots / name, content)
+    if as_json:
+        click.echo(json.dumps([entry.to_json() for entry in compared]))
+        return
+    _console().print(runs_table(compared))
+    click.echo(f"{compared[0].n_samples:,} samples: {runs[0].document.get('data')}")
 
 
 @main.command()

@@ -80,3 +80,36 @@ def test_places_where_no_report_can_go(snn, tmp_path):
     (tmp_path / "a.html").mkdir()
     assert "is a folder" in fails(*evaluate, "--report", tmp_path / "a.html")
     assert "--energy 'watt': does not exist" in fails(*evaluate, "--energy", "watt=3")
+
+
+@pytest.fixture(scope="module")
+def runs(snn, tmp_path_factory):
+    """Evaluations of the same 60 samples in 8 and in 2 steps, and of 50 samples."""
+    place = tmp_path_factory.mktemp("runs")
+    for name, n_steps, limit in (("a", 8, 60), ("b", 2, 60), ("c", 8, 50)):
+        spikeport("evaluate", snn, "--data", TEST, "--shipped", "--limit", limit, "--n-steps",
+                  n_steps, "--json", place / f"{name}.json")  # fmt: skip
+    return place
+
+
+def test_compare(runs, tmp_path):
+    output = spikeport("compare", runs / "a.json", runs / "b.json", "--plots", tmp_path / "p")
+    assert "compared with" in output
+    assert "60 samples: Fashion-MNIST test split" in output
+    assert len(list((tmp_path / "p").iterdir())) == 6
+    same = json.loads(spikeport("compare", runs / "a.json", runs / "b.json", "--step", 2, "--json"))
+    assert same[0]["accuracy"] == same[1]["accuracy"]
+    assert same[1]["p_value"] == 1.0
+
+
+def test_compare_refuses(runs, tmp_path):
+    a = runs / "a.json"
+    assert "c.json: is about other samples" in fails("compare", a, runs / "c.json")
+    assert "got 1 file, expected two or more" in fails("compare", a)
+    assert "no such file" in fails("compare", a, runs / "missing.json")
+    document = json.loads(a.read_text())
+    (tmp_path / "new.json").write_text(json.dumps({**document, "version": 2}))
+    assert "new.json: has version 2, expected 1" in fails("compare", a, tmp_path / "new.json")
+    assert "is a file, expected a folder" in fails("compare", a, a, "--plots", a)
+    fails("compare", a, tmp_path / "new.json", "--plots", tmp_path / "p")
+    assert not (tmp_path / "p").exists()

@@ -77,17 +77,33 @@ def save_figures(content: Content, folder: Path) -> dict[Path, bytes]:
     return files
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder for figures that cannot be one, before the work whose result it would hold.
+
+    Raises:
+        FormatError: It is a file.
+    """
+    try:
+        is_other = folder.exists() and not folder.is_dir()
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        raise FormatError(
+            f"{folder}: cannot be looked at ({getattr(error, 'strerror', None) or error})",
+            hint="check the name and its permissions",
+        ) from error
+    if is_other:
+        raise FormatError(
+            f"{folder}: is a file, expected a folder or a new name",
+            hint="give the name of a folder; it is created where it does not exist",
+        )
+
+
 def make_folder(folder: Path) -> None:
     """Create the folder that figures are written into.
 
     Raises:
         FormatError: It is a file, or cannot be created.
     """
-    if folder.exists() and not folder.is_dir():
-        raise FormatError(
-            f"{folder}: is a file, expected a folder or a new name",
-            hint="give the name of a folder; it is created where it does not exist",
-        )
+    check_folder(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:

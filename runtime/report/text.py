@@ -9,6 +9,7 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from ..compare_runs import Compared
 from ..energy import Constants, break_even, energy_rows
 from ..evaluate import Evaluation
 from ..explain import CAUSES, Explanation
@@ -156,6 +157,23 @@ def make_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
         # Text, because names of nodes may look like rich's markup.
         table.add_row(*(Text(cell) for cell in row))
     return table
+
+
+def runs_table(compared: Sequence[Compared]) -> Table:
+    """Return accuracies of runs and how they differ from the first one's, sample by sample."""
+    headings = ["run", "steps", "accuracy", "95 % interval", "lost", "won", "p", "adjusted", ""]
+    rows = []
+    for entry in compared:
+        low, high = entry.interval
+        row = [entry.name, str(entry.step), percent(entry.accuracy)]
+        row.append(f"{100 * low:.2f} .. {100 * high:.2f}")
+        if entry.p_value is None or entry.adjusted is None:
+            row += ["", "", "", ""]
+        else:
+            tests = (f"{value:.3g}" for value in (entry.p_value, entry.adjusted))
+            row += [str(entry.lost), str(entry.won), *tests]
+        rows.append([*row, entry.verdict])
+    return make_table(headings, rows)
 
 
 def comparison_table(evaluations: Mapping[str, Evaluation]) -> Table:
