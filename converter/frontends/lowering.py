@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ..errors import GraphError
 from ..ir import Array, Op
 from ..ir.ops import (
     Add,
@@ -25,6 +26,9 @@ from ..ir.ops import (
     Select,
     Transpose,
 )
+
+MAX_PLACES = 2**20
+"""Along one axis, in a list of them; spikeport's own files hold as many."""
 
 Emit = Callable[[str, Op, tuple[str, ...]], str]
 
@@ -113,7 +117,8 @@ def conv_transpose(
     turned = flipped.reshape(groups * per_group, n_in // groups, *kernel)
     if any(step > 1 for step in strides):
         x = emit("spread", InsertZeros(strides), (x,))
-    padding, kept = [], []
+    padding: list[tuple[int, int]] = []
+    kept: list[tuple[int, ...] | None] = []
     for size, step, k, d, (before, after) in zip(
         sizes, strides, kernel, dilation, crop, strict=True
     ):
@@ -121,12 +126,24 @@ def conv_transpose(
         first, last = reach - before, reach - after
         spread = (size - 1) * step + 1
         padding.append((max(first, 0), max(last, 0)))
-        kept.append(tuple(range(max(-first, 0), spread - max(-last, 0))))
-    wholes = [(size - 1) * step + 1 for size, step in zip(sizes, strides, strict=True)]
-    if any(len(places) < whole for places, whole in zip(kept, wholes, strict=True)):
+        is_whole = first >= 0 and last >= 0
+        kept.append(None if is_whole else places(max(-first, 0), spread - max(-last, 0)))
+    if any(each is not None for each in kept):
         x = emit("cropped", Select((None, *kept)), (x,))
     op = Conv(turned, bias, (1,) * n_axes, dilation, tuple(padding), groups)
     return emit("", op, (x,))
+
+
+def places(*bounds: int) -> tuple[int, ...]:
+    """Return range(*bounds) as places for a Select.
+
+    Raises:
+        GraphError: They are more than MAX_PLACES.
+    """
+    found = range(*bounds)
+    if len(found) > MAX_PLACES:
+        raise GraphError(f"takes {len(found)} places of an axis, expected at most {MAX_PLACES}")
+    return tuple(found)
 
 
 def _factor(value: float, rank: int) -> Scale:

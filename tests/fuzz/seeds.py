@@ -19,8 +19,10 @@ from ..converter.frontends.onnx_writer import Writer
 def write_seeds(folder: Path) -> dict[str, tuple[Path, ...]]:
     """Write every seed into a folder of its own; return the model files by suffix."""
     keras.utils.set_random_seed(0)
-    onnx_files = (onnx_cnn(folder / "cnn"), onnx_residual(folder / "residual"),
-                  onnx_external(folder / "external"))  # fmt: skip
+    onnx_files = tuple(
+        build(folder / build.__name__)
+        for build in (onnx_cnn, onnx_residual, onnx_external, onnx_decoder)
+    )
     found = {".onnx": onnx_files}
     for suffix in (".keras", ".h5"):
         paths = []
@@ -80,6 +82,19 @@ def onnx_external(folder: Path) -> Path:
         model, path, save_as_external_data=True, location="weights.bin", size_threshold=100
     )
     return path
+
+
+def onnx_decoder(folder: Path) -> Path:
+    w = Writer(opset=18)
+    h = w.op("LeakyRelu", w.conv(w.input(3, 4, 4), 4, 3, 3, 3, pads=[1, 1, 1, 1]), alpha=0.2)
+    up = w.op("ConvTranspose", h, w.draw(4, 2, 3, 3), strides=[2, 2], pads=[1, 1, 0, 0])
+    side = w.op("Resize", h, "", w.constant([1, 1, 2, 2]), mode="nearest",
+                coordinate_transformation_mode="asymmetric", nearest_mode="floor")  # fmt: skip
+    side = w.op("Slice", side, w.integers(1), w.integers(3), w.integers(1))
+    up = w.op("PRelu", w.op("Max", up, side), w.positive(2, 1, 1))
+    first, second = w.op("Split", up, axis=1, n_outputs=2, num_outputs=2)
+    y = w.op("DepthToSpace", w.op("Concat", h, h, axis=1), blocksize=2)
+    return save(folder, w, w.op("Sum", w.op("Sub", first, second), y))
 
 
 def save(folder: Path, w: Writer, output: str) -> Path:

@@ -189,7 +189,7 @@ def main(kind: str, fd: int) -> None:
         try:
             answer = read_file(*request, watch) if kind == "reader" else run_file(*request)
         except BaseException:
-            answer = {"defect": traceback.format_exc()}
+            answer = {"defect": traceback.format_exc()[-1000:]}
         connection.send(answer)
 
 

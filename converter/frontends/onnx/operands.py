@@ -15,6 +15,9 @@ from .reasons import UnsupportedNodeError
 from .site import Site, fit
 from .tensors import Numbers
 
+MAX_CONSTANT = 2**26
+"""Entries of several constants merged into one."""
+
 
 def is_constant(site: Site, place: int) -> bool:
     """Whether an operand does not depend on the input."""
@@ -42,13 +45,27 @@ def read_operands(
         raise UnsupportedNodeError("takes only constants, expected a value of the input")
     constant: Numbers | None = None
     for each in constants:
-        constant = each if constant is None else merge(constant, each)
+        constant = each if constant is None else _merge(merge, constant, each)
     tensors = broadcast(site, tensors)
     if constant is None:
         return tensors, None
     sizes = _sample_sizes(constant, tensors[0])
     tensors = [enlarge(site, tensor, sizes) for tensor in tensors]
     return tensors, fit(constant, tensors[0])
+
+
+def _merge(
+    merge: Callable[[Numbers, Numbers], Numbers], first: Numbers, second: Numbers
+) -> Numbers:
+    try:
+        shape = np.broadcast_shapes(first.shape, second.shape)
+    except ValueError as error:
+        raise GraphError(
+            f"constants have shapes {first.shape} and {second.shape}, which do not broadcast"
+        ) from error
+    if math.prod(shape) > MAX_CONSTANT:
+        raise GraphError(f"constants give {math.prod(shape)} entries, expected {MAX_CONSTANT}")
+    return merge(first, second)
 
 
 def with_constant(site: Site) -> tuple[Tensor, Numbers, bool]:

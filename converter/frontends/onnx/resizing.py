@@ -9,10 +9,10 @@ import numpy as np
 
 from ...errors import GraphError
 from ...ir.ops import Identity, Select
+from ..lowering import MAX_PLACES, places
 from .draft import Tensor
 from .folding import Constant
 from .reasons import UnsupportedNodeError
-from .selecting import MAX_PLACES
 from .shapes import normalize
 from .site import Site
 from .tensors import Numbers
@@ -176,7 +176,7 @@ def _resize(
         if site.opset < MODES_SINCE and scale[0] < 1:
             found.update(_nearest(scale[0], scale[1], before, behind, transform, "ceil"))
         if sizes == x.shape:  # onnxruntime copies
-            found.add(tuple(range(before)))
+            found.add(places(before))
         if len(found) > 1:
             raise UnsupportedNodeError(
                 f"finds places between two entries of {before} for {behind}, which tools round "
@@ -207,6 +207,6 @@ def _nearest(
     if transform == "half_pixel_symmetric" and float(scale) * before != behind:
         is_exact &= False
     slack = np.where(is_exact, 0, 1e-6 * (before + 1))
-    for places in (single, double, double - slack, double + slack):
-        nearest = np.clip(ROUNDINGS[rounding](places), 0, before - 1)
+    for found in (single, double, double - slack, double + slack):
+        nearest = np.clip(ROUNDINGS[rounding](found), 0, before - 1)
         yield tuple(int(place) for place in nearest.tolist())

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from ...errors import GraphError
 from ...ir.ops import Reshape, Select, Transpose
+from ..lowering import MAX_PLACES, places
 from .draft import Tensor
 from .folding import BATCH_SIZES
 from .reasons import UnsupportedNodeError
@@ -44,8 +43,8 @@ def emit_slice(site: Site) -> Tensor:
             indices[0] = None
             continue
         n = x.shape[place - 1]
-        chosen = tuple(range(*slice(*bounds).indices(n)))
-        indices[place] = None if chosen == tuple(range(n)) else chosen
+        chosen = slice(*bounds).indices(n)
+        indices[place] = None if range(*chosen) == range(n) else places(*chosen)
     return _select(site, x, tuple(indices.get(axis) for axis in range(1, rank)))
 
 
@@ -68,17 +67,18 @@ def emit_split(site: Site) -> Tensor:
     if axis == 0:
         raise UnsupportedNodeError("splits the batch, expected an axis behind it")
     n = x.shape[axis - 1]
-    if sizes is None:
+    if sizes is None and n_parts == len(names):
         size = -(-n // max(n_parts, 1))
         sizes = (size,) * (n_parts - 1) + (n - size * (n_parts - 1),)
-    if len(sizes) != len(names) or sum(sizes) != n or min(sizes) < 1:
-        raise GraphError(f"gives {len(names)} parts of sizes {list(sizes)}, expected {n} in all")
+    if sizes is None or len(sizes) != len(names) or sum(sizes) != n or min(sizes) < 1:
+        wanted = f"{n_parts} parts" if sizes is None else f"parts of the sizes {list(sizes)}"
+        raise GraphError(f"gives {wanted} for {len(names)} results, expected {n} entries in all")
     start = 0
     for name, size in zip(names, sizes, strict=True):
-        places = tuple(range(start, start + size))
         start += size
         if site.draft.consumers.get(name):
-            indices = tuple(places if each == axis - 1 else None for each in range(len(x.shape)))
+            part = places(start - size, start)
+            indices = tuple(part if each == axis - 1 else None for each in range(len(x.shape)))
             inner = "" if name == names[0] else f"{len(site.further)}"
             site.further[name] = _select(site, x, indices, inner=inner)
     return site.further.get(site.result, x)
@@ -97,8 +97,8 @@ def emit_gather(site: Site) -> Tensor:
     flat = tuple(int(place) for place in indices.reshape(-1).tolist())
     if min(flat) < -n or max(flat) >= n:
         raise GraphError(f"indices lie in {min(flat)}..{max(flat)}, expected {-n}..{n - 1}")
-    places = tuple(place % n for place in flat)
-    chosen = tuple(places if each == axis - 1 else None for each in range(len(x.shape)))
+    wanted = tuple(place % n for place in flat)
+    chosen = tuple(wanted if each == axis - 1 else None for each in range(len(x.shape)))
     if indices.ndim == 1:
         return _select(site, x, chosen)
     taken = site.add(Select(chosen), x, inner="taken")
@@ -139,22 +139,18 @@ def emit_expand(site: Site) -> Tensor:
 
 def repeat(site: Site, x: Tensor, repeats: tuple[int, ...]) -> Tensor:
     """Append copies of a sample, per axis."""
-    if math.prod(repeats) * math.prod(x.shape) > MAX_PLACES:
+    if max(n * times for n, times in zip(x.shape, repeats, strict=True)) > MAX_PLACES:
         raise UnsupportedNodeError(
-            f"repeats {list(repeats)} times, expected samples of at most {MAX_PLACES} entries"
+            f"repeats {list(repeats)} times, expected at most {MAX_PLACES} entries along an axis"
         )
     return _select(
         site,
         x,
         tuple(
-            tuple(range(n)) * times if times > 1 else None
+            places(n) * times if times > 1 else None
             for n, times in zip(x.shape, repeats, strict=True)
         ),
     )
-
-
-MAX_PLACES = 2**28
-"""Entries of a sample that copies may give."""
 
 
 def emit_depth_to_space(site: Site) -> Tensor:

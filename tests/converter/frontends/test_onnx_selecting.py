@@ -275,7 +275,7 @@ REASONS: list[tuple[str, Case]] = [
         lambda w: w.op("Tile", w.input(3), w.integers(2, 1)),
     ),
     (
-        "repeats [1000000000] times, expected samples of at most 268435456 entries",
+        "repeats [1000000000] times, expected at most 1048576 entries along an axis",
         lambda w: w.op("Tile", w.input(3), w.integers(1, 10**9)),
     ),
     ("shape [4, 1, 3, 1] moves the batch, expected fewer axes", expanded(4, 1, 3, 1)),
@@ -358,7 +358,23 @@ DAMAGED: list[tuple[str, Case]] = [
     ("name an axis twice", sliced((4,), (1, 0, 1, 1), (1, 1, 2, 1))),
     ("indices of axis 0 are empty", sliced((4,), (1, 2, 2, 1))),
     ("axis 3 does not exist in an operand of 2 axes", sliced((4,), (3, 0, 1, 1))),
-    ("gives 2 parts of sizes [4, 4], expected 6 in all", split(1, 4, 4)),
+    ("gives parts of the sizes [4, 4] for 2 results, expected 6 entries", split(1, 4, 4)),
+    (
+        "gives 1099511627776 parts for 1 results, expected 6 entries",
+        lambda w: w.op("Split", w.input(6), axis=1, num_outputs=2**40),
+    ),
+    (
+        "takes 2147483646 places of an axis, expected at most 1048576",
+        sliced((2**31 - 1,), (1, 1, 2**31 - 1, 1)),
+    ),
+    (
+        "constants have shapes (2,) and (3,), which do not broadcast",
+        lambda w: w.op("Sum", w.input(1), w.draw(2), w.draw(3)),
+    ),
+    (
+        "constants give 4294967296 entries, expected 67108864",
+        lambda w: w.op("Max", w.input(1), w.draw(1, 2**16), w.draw(2**16, 1)),
+    ),
     ("indices lie in 0..9, expected -4..3", gathered([0, 9])),
     ("indices are missing, empty or no integers", gathered([])),
     ("repeats (2,), expected 2 numbers", lambda w: w.op("Tile", w.input(3), w.integers(2))),
