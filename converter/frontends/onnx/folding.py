@@ -114,6 +114,8 @@ def _run(node: OnnxNode, operands: list[Numbers | None], opset: int) -> list[Num
     ]
     names = [name for name in node.outputs if name]
     outputs = [helper.make_value_info(name, onnx.TypeProto()) for name in names]
+    if node.op_type in _QUANTIZATION:
+        opset = max(opset, 19)
     graph = helper.make_graph([node.proto], "constant", inputs, outputs)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
     try:
@@ -126,6 +128,9 @@ def _run(node: OnnxNode, operands: list[Numbers | None], opset: int) -> list[Num
     arrays = {name: np.asarray(array) for name, array in zip(names, results, strict=True)}
     return [arrays.get(name, np.zeros(0)) for name in node.outputs]
 
+
+_QUANTIZATION = {"DequantizeLinear", "QuantizeLinear"}
+"""Op types that the evaluator knows from opset 19 on; they mean the same before."""
 
 _Size = Callable[["OnnxNode", list[Numbers]], int]
 """(node, operands that are present) -> elements of the results, or a bound of it."""
@@ -185,9 +190,9 @@ def _gather(node: OnnxNode, operands: list[Numbers]) -> int:
 FOLDABLE: dict[str, _Size] = {
     **dict.fromkeys(
         (
-            "Abs", "Cast", "Ceil", "Concat", "Flatten", "Floor", "Identity", "Neg", "Not",
-            "Reciprocal", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "Slice",
-            "Split", "Sqrt", "Squeeze", "Transpose", "Unsqueeze",
+            "Abs", "Cast", "Ceil", "Concat", "DequantizeLinear", "Flatten", "Floor", "Identity",
+            "Neg", "Not", "QuantizeLinear", "Reciprocal", "ReduceMax", "ReduceMin", "ReduceProd",
+            "ReduceSum", "Reshape", "Slice", "Split", "Sqrt", "Squeeze", "Transpose", "Unsqueeze",
         ),
         _all_operands,
     ),

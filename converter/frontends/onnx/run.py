@@ -108,6 +108,8 @@ def _open_session(model: OnnxModel, where: str) -> onnxruntime.InferenceSession:
 
     options: Any = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    # Else it multiplies by quantized weights with integers, which is less precise than the file.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
     try:
         if model.external:
             values = [

@@ -128,6 +128,30 @@ def test_computed_weights_are_folded(opset: int, tmp_path: Path) -> None:
     assert op_names(check(w.save(tmp_path, computed_weights(w)))) == ["Input", "Dense", "Scale"]
 
 
+def quantized_weights(w: Writer) -> str:
+    """Weights as integers, per channel and as a whole; those of the last layer as floats."""
+    per_channel = {"axis": 0} if w.opset >= 13 else {}
+    weight = w.constant(w.random.integers(-127, 127, (4, 2, 3, 3)), np.int8)
+    scales = w.positive(4) if per_channel else w.constant(0.02)
+    zeros = w.constant([0, 3, -5, 1] if per_channel else 7, np.int8)
+    weight = w.op("DequantizeLinear", weight, scales, zeros, **per_channel)
+    bias = w.constant(w.random.integers(-9, 9, 4), np.int32)
+    bias = w.op("DequantizeLinear", bias, w.constant(0.1))
+    y = w.op("Flatten", w.op("Relu", w.op("Conv", w.input(2, 4, 4), weight, bias)))
+    scale, zero = w.constant(0.05), w.constant(100, np.uint8)
+    weight = w.op("QuantizeLinear", w.draw(16, 3, scale=3.0), scale, zero)
+    return w.op("MatMul", y, w.op("DequantizeLinear", weight, scale, zero))
+
+
+@pytest.mark.parametrize("opset", [10, 13, 21])
+def test_quantized_weights_are_folded(opset: int, tmp_path: Path) -> None:
+    w = Writer(opset)
+    graph = check(w.save(tmp_path, quantized_weights(w)))
+    assert op_names(graph) == ["Input", "Conv", "Relu", "Flatten", "Dense"]
+    step = graph.nodes[-1].op.weight / np.float32(0.05)
+    np.testing.assert_allclose(step, np.round(step), atol=1e-3)
+
+
 @pytest.mark.parametrize("batch", [1, 4, None])
 @pytest.mark.parametrize("build", NETWORKS)
 def test_fixed_batch_size_is_the_batch(build, batch: int | None, tmp_path: Path) -> None:

@@ -363,6 +363,22 @@ REASONS: list[tuple[str, Build]] = [
         lambda w: sized(w, "Gather", w.draw(2, 10_000), w.constant([0] * 10_000, np.int64)),
     ),
     (
+        "rounds a value that depends on the input; read the network before its activations were",
+        lambda w: w.op("QuantizeLinear", w.input(3), w.constant(0.1)),
+    ),
+    (
+        "computes with integers; read the float32 network",
+        lambda w: w.op("DynamicQuantizeLinear", w.input(3), n_outputs=3)[0],
+    ),
+    (
+        "divides by statistics of the sample itself, which no rate of spikes stands for",
+        lambda w: w.op("LayerNormalization", w.input(3), w.positive(3)),
+    ),
+    (
+        "is no operator of ONNX; read the file that it was exported from, if it is .keras",
+        lambda w: w.op("BiasAddV3", w.input(3)),
+    ),
+    (
         "keeps a state from step to step, expected an operator",
         lambda w: w.op("LSTM", w.input(3, 4), w.draw(1, 8, 4), w.draw(1, 8, 2), hidden_size=2),
     ),
