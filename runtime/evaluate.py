@@ -25,6 +25,7 @@ from .ranges import warn_of_ranges
 from .results import encode
 from .samples import SampleRecord, batches
 from .simulation import Runner, Simulation, check_threads, neurons
+from .values import OutputValues, ValueRecorder
 from .workload import Workload, WorkloadRecorder
 
 Labels = npt.NDArray[np.int64]
@@ -76,6 +77,7 @@ class Evaluation:
         labels: [N], as given.
         ann_decisions: [N]; None without the ANN.
         samples: SHA-256 of inputs and labels.
+        values: How near every output comes to the ANN's values; None without the ANN.
         steps: [N]: steps that were simulated; fewer than T where a sample ended early.
         early_exit: Rule and what came of it; None if every sample took T steps.
     """
@@ -98,6 +100,7 @@ class Evaluation:
     ann_decisions: Labels | None
     samples: str
     steps: Labels
+    values: tuple[OutputValues, ...] | None = None
     early_exit: EarlyExit | None = None
 
     @property
@@ -164,6 +167,7 @@ class Evaluation:
             "ann_decisions": None if self.ann_decisions is None else encode(self.ann_decisions),
             "decisions": encode(self.decisions.T),
             "early_exit": None if self.early_exit is None else self.early_exit.to_json(),
+            "values": None if self.values is None else [each.to_json() for each in self.values],
             "steps": None if self.early_exit is None else encode(self.steps),
         }
 
@@ -212,8 +216,10 @@ def evaluate(
         n_steps = graph.metadata.get("n_steps", DEFAULT_N_STEPS)
     check_settings(n_steps=n_steps, batch_size=batch_size, engine=engine, n_threads=n_threads)
     check_samples(graph, inputs, labels)
-    readout = read_readouts(graph)[0]
+    readouts = read_readouts(graph)
+    readout = readouts[0]
     n_samples = len(inputs[0])
+    values = ValueRecorder(graph.outputs, readouts)
     decisions = np.empty((n_steps, n_samples), np.int64)
     ann_decisions = np.empty(n_samples, np.int64)
     if runner is None:
@@ -245,7 +251,9 @@ def evaluate(
         for step, potential in enumerate(simulation.outputs[0]):
             decisions[step, chosen] = decide(readout.apply(potential), readout)
         if ann is not None:
-            ann_decisions[chosen] = decide(ann(batch)[0], readout)
+            outputs = ann(batch)
+            ann_decisions[chosen] = decide(outputs[0], readout)
+            values.add(outputs, [potentials[-1] for potentials in simulation.outputs])
         progress(chosen.stop)
     sizes = {name: graph.types[name].size for name in spikes}
     return Evaluation(
@@ -274,6 +282,7 @@ def evaluate(
         ann_decisions=None if ann is None else ann_decisions,
         samples=record.sha256(labels),
         steps=steps,
+        values=None if ann is None else values.result(),
         early_exit=None
         if exit_rule is None
         else EarlyExit(

@@ -114,6 +114,7 @@ def summary_lines(evaluation: Evaluation) -> list[str]:
         f"after {evaluation.input_macs_per_sample:,} multiply-accumulates on the input, once; "
         f"the ANN takes {evaluation.macs_per_sample:,} multiply-accumulates",
         *exit_lines(evaluation),
+        *value_lines(evaluation),
         f"{evaluation.seconds:.1f} s in the {evaluation.engine} engine",
     ]
     if evaluation.fallbacks:
@@ -131,6 +132,20 @@ def exit_lines(evaluation: Evaluation) -> list[str]:
     return [
         f"{found.mean_steps:.2f} of {evaluation.n_steps} steps in the mean: a sample ends when it "
         f"leads by {found.rule.lead:.4g}; {percent(found.undecided)} of them never do"
+    ]
+
+
+def value_lines(evaluation: Evaluation) -> list[str]:
+    """Return how near every output comes to the ANN's values, where they are not just classes."""
+    values = evaluation.values or ()
+    if evaluation.labels is not None and len(values) == 1:
+        return []
+    return [
+        f"output {each.output}: off by {percent(each.mean_error)} of the ANN's mean value, at most "
+        f"by {percent(each.largest_error or 0.0)} of its largest"
+        + ("" if each.correlation is None else f"; correlation {each.correlation:.4f}")
+        for each in values
+        if each.mean_error is not None
     ]
 
 

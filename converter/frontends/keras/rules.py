@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...ir.ops.activations import ACTIVATIONS
 from .activations import ACTIVATION_LAYERS, ANALOG_ACTIVATIONS, NAMED_ACTIVATIONS
 from .calls import Ref, shorten
 from .draft import Value
@@ -97,20 +96,24 @@ def find_doubts(rules: Mapping[str, LayerRule], model: Model) -> Iterator[str]:
         function = _function(rules, layer)
         if name in taken and function in _READOUTS:
             yield f"{layer}: {function} inside the network, expected at an output only"
-        elif function in ACTIVATIONS:
+        elif function and function not in _READOUTS:
             yield f"{layer}: {function} is not a ReLU, no rate of spikes stands for it"
 
 
 def _function(rules: Mapping[str, LayerRule], layer: Layer) -> str:
-    """Return the name of the function that a layer ends with, "" for none that matters here."""
+    """Return what function a layer ends with: one without translation, a read-out, or ""."""
     class_name, activation = layer.class_name, layer.settings.get("activation")
     if isinstance(activation, dict):
         class_name = str(activation.get("class_name"))
     elif isinstance(activation, str):
-        return str(ANALOG_ACTIVATIONS.get(activation, (activation,))[0])
+        if activation in ANALOG_ACTIVATIONS:
+            return str(ANALOG_ACTIVATIONS[activation][0])
+        return activation if activation in _READOUTS else ""
     rule = rules.get(class_name)
     readout = class_name.removeprefix(FUNCTION_PREFIX).lower()
-    return rule.analog if rule is not None and rule.analog else readout
+    if rule is not None and rule.analog:
+        return rule.analog
+    return readout if readout in _READOUTS else ""
 
 
 def _refuse_object(

@@ -228,7 +228,7 @@ def test_what_is_no_relu_counts_among_the_reasons(tmp_path: Path) -> None:
         layer("Activation", "soft", ["x"], activation="softmax"),
         inner,
         dense("c", ["inner"], activation={"class_name": "ELU", "config": {}}),
-        dense("d", ["c"], activation="relu"),
+        dense("d", ["c"], activation="hard_sigmoid"),
         function("Sigmoid", "e", "d", module="nn"),
         layer("LSTM", "f", ["e"], units=3),
         layer("Activation", "g", ["f"], activation="sigmoid"),
