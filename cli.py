@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 RECIPE_HELP = "rate, classic or diehl; `spikeport recipes` says what they do."
 KEEP_HELP = "Keep a node without a spiking translation analog; repeatable."
-FORMAT_HELP = "snn, onnx or onnx-step; docs/exports.md says what each can hold."
+FORMAT_HELP = "snn, onnx, onnx-step or c; docs/exports.md says what each can hold."
 DATA_HELP = "fashion-mnist:test, fashion-mnist:train, an .npz with x (and y), or a folder of images"
 OUTPUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 SCHEDULER_HELP = "Simulate on a Dask cluster, as tcp://host:8786."

@@ -48,10 +48,17 @@ def _encode_onnx_step(graph: Graph, stem: str, lossy: bool) -> Export:
     return encode_step(graph)
 
 
+def _encode_c(graph: Graph, stem: str, lossy: bool) -> Export:
+    from .c import encode_c
+
+    return encode_c(graph, stem)
+
+
 FORMATS: dict[str, Format] = {
     "snn": Format("spikeport's own file", ".snn", _encode_snn),
     "onnx": Format("ONNX model of a whole run", ".onnx", _encode_onnx),
     "onnx-step": Format("ONNX model of one step, with its states", ".onnx", _encode_onnx_step),
+    "c": Format("C99, an integer graph as a .c and a .h", ".c", _encode_c),
 }
 
 

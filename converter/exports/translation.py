@@ -33,7 +33,17 @@ KNOWN_FIELDS: dict[str, frozenset[str]] = {
         "Concatenate": "axis",
         "Softmax": "axis",
         "Sigmoid": "",
+        "Select": "indices",
+        "InsertZeros": "strides",
+        "SumPool": "kernel strides padding",
+        "Quantize": "step low high",
         "IntegrateFire": "threshold initial_potential reset",
+        "WaitFire": "threshold initial_potential first_step n_steps",
+        "SignedFire": "threshold initial_potential n_levels",
+        "Burst": "threshold initial_potential n_levels",
+        "BinaryWeighted": "threshold initial_potential n_bits",
+        "Pulse": "n_steps gain",
+        "AddOnce": "charge",
         "SpikingMaxPool": "kernel strides dilation padding",
     }.items()
 }

@@ -8,7 +8,22 @@ from collections.abc import Callable
 
 import numpy as np
 
-from spikeport.converter.ir import Array, Graph, IntegrateFire, Node, Op, Reset, SpikingMaxPool
+from spikeport.converter.ir import (
+    OPS,
+    AddOnce,
+    Array,
+    BinaryWeighted,
+    Burst,
+    Graph,
+    IntegrateFire,
+    Node,
+    Op,
+    Pulse,
+    Reset,
+    SignedFire,
+    SpikingMaxPool,
+    WaitFire,
+)
 from spikeport.converter.ir.ops import (
     Add,
     AveragePool,
@@ -20,11 +35,13 @@ from spikeport.converter.ir.ops import (
     GlobalAveragePool,
     Identity,
     Input,
+    InsertZeros,
     MaxPool,
     Pad,
     Relu,
     Reshape,
     Scale,
+    Select,
     Sigmoid,
     Softmax,
     Transpose,
@@ -148,6 +165,30 @@ def _at_the_end(op: Op) -> Graph:
     return Graph(nodes, ("x",), ("op",), graph.metadata)
 
 
+def _analog_parts() -> Graph:
+    """Max-pooling, a ReLU and a sum before the first neuron, and an output there."""
+    start = Chain().add("pool", MaxPool((3, 2), (1, 2), (1, 2), ((1, 1), (0, 1))))
+    start.add("relu", Relu()).add("twice", Add(), "relu", "relu")
+    graph = start.add("conv", conv(4, 2, (3, 2))).fire("first").finish()
+    return graph.replace(outputs=("logits", "twice"))
+
+
+def _neurons(op: Op) -> Graph:
+    """Neurons of another kind behind spikes."""
+    start = Chain().add("conv", conv(4, 2, (3, 3))).fire("first")
+    return start.add("again", conv(4, 4, (2, 2))).add("op", op).finish()
+
+
+def _quantized(op: Op) -> Graph:
+    return Chain().add("op", op).add("conv", conv(4, 2, (3, 3))).fire("first").finish()
+
+
+def _of(values: list[float]) -> Array:
+    return np.array(values, np.float32).reshape(-1, 1, 1)
+
+
+THRESHOLDS, INITIAL = _of([32, 64, 128, 48]), _of([16, 32, 64, 24])
+
 EXAMPLES: dict[str, Callable[[], Graph]] = {
     "Input": _dense,
     "Identity": lambda: _behind(Identity()),
@@ -168,8 +209,21 @@ EXAMPLES: dict[str, Callable[[], Graph]] = {
     "Softmax": lambda: _at_the_end(Softmax(0)),
     "Sigmoid": lambda: _at_the_end(Sigmoid()),
     "IntegrateFire": _reset_to_zero,
+    "Select": lambda: _behind(Select(((3, 0), None, (0, 2, 2, 3)))),
+    "InsertZeros": lambda: _behind(InsertZeros((2, 3))),
+    "Burst": lambda: _neurons(Burst(THRESHOLDS, INITIAL, 3)),
+    "BinaryWeighted": lambda: _neurons(BinaryWeighted(THRESHOLDS / 4, INITIAL / 4, 3)),
+    "WaitFire": lambda: _neurons(WaitFire(THRESHOLDS, INITIAL, 3, 5)),
+    "SignedFire": lambda: _neurons(SignedFire(THRESHOLDS / 4, INITIAL / 4, 3)),
+    "AddOnce": lambda: _behind(AddOnce(THRESHOLDS)),
+    "Pulse": lambda: _behind(Pulse(4, 2.0)),
     "SpikingMaxPool": lambda: _behind(SpikingMaxPool((2, 2), (2, 2), (1, 1), ((0, 0),) * 2)),
 }
+
+
+if "Quantize" in OPS:
+    EXAMPLES["Quantize"] = lambda: _quantized(OPS["Quantize"](0.5, 0, 15))
+    EXAMPLES["SumPool"] = lambda: _behind(OPS["SumPool"]((2, 3), (2, 1), ((0, 1), (1, 0))))
 
 
 def draw_inputs(graph: Graph, n_samples: int = 6, seed: int = 3) -> tuple[Array, ...]:
@@ -179,3 +233,7 @@ def draw_inputs(graph: Graph, n_samples: int = 6, seed: int = 3) -> tuple[Array,
         random.integers(0, 17, (n_samples, *graph.types[name].shape)).astype(np.float32)
         for name in graph.inputs
     )
+
+
+MORE = {"analog parts": _analog_parts}
+"""Graphs that are no example of one op."""

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from spikeport.cli import FORMAT_HELP, main
 from spikeport.converter.errors import FormatError, UnsupportedOpError
 from spikeport.converter.exports import FORMATS, export
+from spikeport.converter.exports.c import TRANSLATED as IN_C
 from spikeport.converter.exports.onnx import TRANSLATED as IN_ONNX
 from spikeport.converter.exports.snn import write_snn
 from spikeport.converter.exports.translation import KNOWN_FIELDS
@@ -19,7 +20,7 @@ from spikeport.converter.ir.ops import Input
 from .examples import EXAMPLES, fire
 
 EVERYTHING = frozenset(OPS)
-TRANSLATED = {"snn": EVERYTHING, "onnx": IN_ONNX, "onnx-step": IN_ONNX}
+TRANSLATED = {"snn": EVERYTHING, "onnx": IN_ONNX, "onnx-step": IN_ONNX, "c": IN_C}
 """By format: the ops that it can say, at least in some graphs."""
 
 
