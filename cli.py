@@ -567,6 +567,68 @@ def export(file: Path, format_name: str, output: Path, lossy: bool) -> None:
 
 
 @main.command()
+@click.argument("snn", type=click.Path(path_type=Path))
+@click.option("--data", required=True, help=DATA_HELP)
+@click.option("--sample", default=0, show_default=True, help="Its number in DATA, from 0.")
+@click.option("--nodes", multiple=True, metavar="NAME", help="Repeatable, or with commas between.")
+@click.option("--neurons", default=100, show_default=True, help="At most so many of every node.")
+@click.option("--n-steps", type=int, help="T; default: the file's.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="OUT.npz")
+@_input_options
+def trace(
+    snn: Path,
+    data: str,
+    sample: int,
+    nodes: tuple[str, ...],
+    neurons: int,
+    n_steps: int | None,
+    output: Path,
+    reading: dict[str, Any],
+) -> None:
+    """Follow one sample: spikes, membrane potentials and the running decision.
+
+    Writes OUT.npz, and the picture beside it as OUT.svg and OUT.png. Without --nodes, every layer
+    of neurons.
+
+    \b
+    Example:
+      spikeport trace lenet.snn --data fashion-mnist:test --sample 3 -o sample3.npz
+    """  # noqa: D301
+    from spikeport.converter.exports.snn import read_snn
+    from spikeport.converter.files import check_output, write_atomically
+    from spikeport.converter.ir.types import DEFAULT_N_STEPS
+    from spikeport.runtime.report.tracks import draw_trace
+    from spikeport.runtime.trace import check_sample, choose_nodes, to_npz
+    from spikeport.runtime.trace import trace as run
+
+    check_output(output, suffixes=[".npz"])
+    for suffix in (".svg", ".png"):
+        check_output(output.with_suffix(suffix))
+    graph = read_snn(snn)
+    names = _split_names(nodes, graph)
+    choose_nodes(graph, names)
+    samples = _open(data, graph, None, **reading)
+    check_sample(sample, len(samples.inputs[0]))
+    found = run(
+        graph,
+        tuple(array[sample : sample + 1] for array in samples.inputs),
+        n_steps=graph.metadata.get("n_steps", DEFAULT_N_STEPS) if n_steps is None else n_steps,
+        nodes=names,
+        n_neurons=neurons,
+        sample=sample,
+        label=None if samples.labels is None else int(samples.labels[sample]),
+    )
+    write_atomically(output, to_npz(found))
+    for suffix, picture in draw_trace(found).items():
+        write_atomically(output.with_suffix(suffix), picture)
+    truth = "" if found.label is None else f", its class is {found.label}"
+    click.echo(f"{samples.name}: sample {sample} is decided for {found.decisions[-1]}{truth}")
+    for number, node in enumerate(found.nodes):
+        click.echo(f"{number}: {node.name}, {len(node.chosen):,} of {node.n_neurons:,} neurons")
+    click.echo(f"{output} and the .svg and .png beside it")
+
+
+@main.command()
 def recipes() -> None:
     """List the recipes, their passes and the options that --set changes.
 
@@ -778,6 +840,14 @@ def _evaluate(
             progress=show,
             **options,
         )
+
+
+def _split_names(texts: tuple[str, ...], graph: Graph) -> list[str]:
+    """Return names of nodes given one by one or with commas between; a name may have commas."""
+    names = []
+    for text in texts:
+        names += [text] if text in graph.by_name else [part for part in text.split(",") if part]
+    return list(dict.fromkeys(names))
 
 
 def _check_targets(targets: dict[str, Path | None], sources: tuple[object, ...]) -> None:

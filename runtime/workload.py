@@ -1,8 +1,8 @@
 """What a network costs: operations as NeuroBench defines them, updates, memory, sparsity.
 
 NeuroBench (Yik et al. 2025) counts in dense and convolutional layers the operations whose
-activation and whose weight are not zero. They are accumulates where every operand is 0 or 1, else
-multiply-accumulates. Pooling, additions and normalisation are left out.
+activation and whose weight are not zero. They are accumulates where every operand is 0, 1 or -1,
+else multiply-accumulates. Pooling, additions and normalisation are left out.
 """
 
 from __future__ import annotations
@@ -16,8 +16,22 @@ import numpy as np
 import numpy.typing as npt
 
 from ..converter.ir import Array, Graph, Node
-from ..converter.ir.neurons import StatefulOp
-from ..converter.ir.ops import Conv, Dense, Input, Op
+from ..converter.ir.neurons import SpikingMaxPool, StatefulOp
+from ..converter.ir.ops import (
+    Concatenate,
+    Conv,
+    Dense,
+    Flatten,
+    Identity,
+    Input,
+    InsertZeros,
+    Op,
+    Pad,
+    Reshape,
+    Select,
+    Transpose,
+)
+from ..converter.ir.scheduled import SignedFire
 from ..converter.ir.text import count_parameters
 from ..converter.ir.types import TensorType
 from ..converter.ir.windows import Window
@@ -42,7 +56,8 @@ class Workload:
         effective_macs: At every step, [T], of operands that are no spikes.
         effective_acs: At every step, [T], of spikes.
         membrane_updates: Of every neuron at every step that was simulated.
-        activation_sparsity: Share of the neurons and steps without a spike; 1.0 without neurons.
+        activation_sparsity: 1 minus spikes per neuron and step: the share of neurons and steps
+            without one where there is at most one; 1.0 without neurons, at least 0.0.
         connection_sparsity: Share of the weights that are zero.
         parameter_bytes: Weights, biases, scales and shifts, float32.
         state_bytes: What is kept from step to step for one sample, float32.
@@ -101,6 +116,7 @@ class WorkloadRecorder:
             node.name: active_fan_out(node.op, graph.types[node.inputs[0]])
             for node in (*(node for node, _ in self._inputs), *self._moving)
         }
+        self._signs = find_signs(graph)
         self._n_samples = 0
         self._n_simulated = 0
         self._on_input = 0.0
@@ -156,7 +172,7 @@ class WorkloadRecorder:
             steps = self._steps[node.name] / self._n_samples
             if node.name in self._exact and steps.sum():
                 steps *= self._exact[node.name] / self._n_samples / steps.sum()
-            if graph.types[node.inputs[0]].spiking:
+            if node.inputs[0] in self._signs:
                 acs += steps
             else:
                 macs += steps
@@ -172,7 +188,9 @@ class WorkloadRecorder:
             effective_macs=tuple(macs.tolist()),
             effective_acs=tuple(acs.tolist()),
             membrane_updates=n_neurons * self._n_simulated / self._n_samples,
-            activation_sparsity=1 - sum(n_spikes.values()) / n_places if n_places else 1.0,
+            activation_sparsity=max(0.0, 1 - sum(n_spikes.values()) / n_places)
+            if n_places
+            else 1.0,
             connection_sparsity=n_zeros / n_weights if n_weights else 0.0,
             parameter_bytes=FLOAT_BYTES * count_parameters(graph),
             state_bytes=FLOAT_BYTES
@@ -208,13 +226,29 @@ def active_fan_out(op: Op, type_: TensorType) -> Array:
     return counts[1:].reshape(type_.shape).astype(np.float32)
 
 
+def find_signs(graph: Graph) -> frozenset[str]:
+    """Return the names of results whose entries are 0, 1 or -1 at every step.
+
+    The entries of signed spikes stay so where they are only put in another order, and where the
+    increments of a maximum of counts are sent: it grows or falls by at most one per step.
+    """
+    moving = (Identity, Flatten, Reshape, Transpose, Pad, Select, InsertZeros, Concatenate)
+    found: set[str] = set()
+    for node in graph.nodes:
+        keeps = isinstance(node.op, (*moving, SpikingMaxPool)) and node.inputs
+        is_sign = isinstance(node.op, SignedFire) or graph.types[node.name].spiking
+        if is_sign or (keeps and found.issuperset(node.inputs)):
+            found.add(node.name)
+    return frozenset(found)
+
+
 def count_values(graph: Graph, spike_counts: Mapping[str, Counts]) -> dict[str, Counts]:
     """Return for every result that is spikes how often each entry was 1, [N, ...] by name.
 
     Rearranging spikes rearranges their counts, and the increments that max-pooling sends add up to
     the maximum of the counts.
     """
-    totals = dict(spike_counts)
+    totals = {name: counts for name, counts in spike_counts.items() if graph.types[name].spiking}
     for node in graph.nodes:
         known = all(operand in totals for operand in node.inputs)
         if node.name in totals or not node.inputs or not known:

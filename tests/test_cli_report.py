@@ -113,3 +113,36 @@ def test_compare_refuses(runs, tmp_path):
     assert "is a file, expected a folder" in fails("compare", a, a, "--plots", a)
     fails("compare", a, tmp_path / "new.json", "--plots", tmp_path / "p")
     assert not (tmp_path / "p").exists()
+
+
+def test_trace(snn, tmp_path):
+    import numpy as np
+
+    output = spikeport("trace", snn, "--data", TEST, "--shipped", "--sample", 3, "-o",
+                       tmp_path / "t.npz", "--n-steps", 6)  # fmt: skip
+    assert "sample 3 is decided for" in output
+    names = [line.split(": ")[1].split(",")[0] for line in output.splitlines()[1:-1]]
+    assert {path.suffix for path in tmp_path.iterdir()} == {".npz", ".svg", ".png"}
+    with np.load(tmp_path / "t.npz") as content:
+        assert content["nodes"].tolist() == names
+        assert content["spikes_0"].shape == (6, 100)
+    spikeport("trace", snn, "--data", TEST, "--shipped", "-o", tmp_path / "t.npz", "--nodes",
+              ",".join(reversed(names)), "--neurons", 7)  # fmt: skip
+    with np.load(tmp_path / "t.npz") as content:
+        assert content["nodes"].tolist() == names[::-1]
+        assert content["potentials_1"].shape == (8, 7)
+
+
+def test_trace_refuses(snn, tmp_path):
+    trace = ("trace", snn, "--data", TEST, "--shipped", "-o")
+    out = tmp_path / "t.npz"
+    assert "node 'layer': does not exist" in fails(*trace, out, "--nodes", "layer")
+    assert "sample 1000: the data have 1,000, expected 0..999" in fails(
+        *trace, out, "--sample", 1000
+    )
+    assert "sample -1" in fails(*trace, out, "--sample", -1)
+    assert "expected '.npz'" in fails(*trace, tmp_path / "t.png")
+    assert "--neurons 0" in fails(*trace, out, "--neurons", 0)
+    out.with_suffix(".svg").mkdir()
+    assert "t.svg: is a folder" in fails(*trace, out)
+    assert not out.exists()

@@ -182,7 +182,7 @@ class EventRunner:
             first += n_now
             if exit_rule is None or first % exit_rule.every:
                 continue
-            if exit_rule.is_certain(totals[0][None])[0]:
+            if exit_rule.is_certain(totals[0][None] * units[0])[0]:
                 break
         results.steps[sample] = first
         results.quiet_after[sample] = memory.last_spike

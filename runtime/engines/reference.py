@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +52,11 @@ def compile_graph(graph: Graph, *, n_threads: int = 1) -> ReferenceRunner:
 
 
 def simulate(
-    graph: Graph, inputs: tuple[Array, ...], n_steps: int, exit_rule: ExitRule | None = None
+    graph: Graph,
+    inputs: tuple[Array, ...],
+    n_steps: int,
+    exit_rule: ExitRule | None = None,
+    watch: Callable[[int, Mapping[str, Array], Mapping[str, Array]], None] | None = None,
 ) -> Simulation:
     """Run a spiking graph with its inputs as constant currents.
 
@@ -65,6 +69,8 @@ def simulate(
         inputs: One array [N, ...] per graph input.
         n_steps: T >= 1.
         exit_rule: When a sample is finished. It is computed on, but nothing of it is counted.
+        watch: Called after every step, 0..T-1, with results and states by name, which the next
+            step changes.
 
     Raises:
         GraphError: An array does not fit its input.
@@ -101,6 +107,8 @@ def simulate(
                 values[node.name], states[node.name] = node.op.step(operands[0], states[node.name])
             else:
                 values[node.name] = node.op.apply(*operands)
+        if watch is not None:
+            watch(step, values, states)
         for name, op in firing:
             fired = values[name] * active.reshape(-1, *(1,) * (values[name].ndim - 1))
             np.add(counts[name], fired, out=counts[name], casting="unsafe")
@@ -115,7 +123,7 @@ def simulate(
             output[step] = total / (step + 1) * unit
             output[step, ~active] = output[step - 1, ~active]
         if exit_rule is not None and (step + 1) % exit_rule.every == 0:
-            steps[active & exit_rule.is_certain(totals[0])] = step + 1
+            steps[active & exit_rule.is_certain(totals[0] * units[0])] = step + 1
     quiet = quiet_after if settles(graph) else None
     return Simulation(outputs, n_spikes, operations, counts, steps, quiet)
 

@@ -1,5 +1,7 @@
 """Samples that end early: the same in both engines, the work skipped, the loss as stated."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,17 @@ def test_samples_end_at_the_first_look_that_is_certain(engine):
     np.testing.assert_array_equal(
         run.synaptic_operations["out"], [2 * n for n in (2, 5, 2, 7, 0, 3, 0, 4, 0, 3, 0, 2)]
     )
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_leads_are_in_the_units_of_the_source(engine):
+    """With an output that counts double, a lead of 6 is what was a lead of 3."""
+    nodes = [*graph().nodes[:2], replace(graph().nodes[2], unit=2 * ONES)]
+    double = graph().replace(nodes=tuple(nodes))
+    run = ENGINES[engine](double).run((X,), 12, exit_rule=ExitRule(6.0, every=2))
+    np.testing.assert_array_equal(run.steps, STEPS)
+    result = evaluate(double, (X,), n_steps=12, engine=engine, exit_rule=ExitRule(6.0, every=2))
+    assert result.early_exit.undecided == 0.25
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -7,7 +7,9 @@ import pytest
 
 from spikeport.converter.errors import SimulationError
 from spikeport.converter.ir import Graph, IntegrateFire, Node, SpikingMaxPool
+from spikeport.converter.ir.graded import Burst
 from spikeport.converter.ir.ops import AveragePool, Conv, Dense, Flatten, Input
+from spikeport.converter.ir.scheduled import SignedFire
 from spikeport.converter.ir.types import TensorType
 from spikeport.runtime.energy import (
     Constants,
@@ -148,6 +150,30 @@ def test_operands_that_are_no_spikes_make_multiply_accumulates():
     assert workload.effective_macs == (3.0, 6.0)
     assert workload.effective_acs == (0.0, 0.0)
     assert workload.input_macs == 0
+
+
+@pytest.mark.parametrize(
+    ("neuron", "acs", "macs"),
+    [
+        (SignedFire(ONES[1], 0 * ONES[1], 4), (4.0, 4.0), (0.0, 0.0)),
+        (Burst(ONES[1], 0 * ONES[1], 4), (0.0, 0.0), (4.0, 4.0)),
+    ],
+)
+def test_signed_spikes_are_accumulated_and_graded_ones_multiplied(neuron, acs, macs):
+    """Two inputs of currents 2 and 1, through a flattening that leaves them what they are."""
+    graph = Graph(
+        (
+            Node("x", Input((2,))),
+            Node("n", neuron, ("x",)),
+            Node("flat", Flatten(), ("n",)),
+            Node("out", dense(np.ones((2, 2))), ("flat",)),
+        ),
+        ("x",),
+        ("out",),
+    )
+    workload = evaluate(graph, (np.array([[2.0, 1.0]], np.float32),), n_steps=2).workload
+    assert (workload.effective_acs, workload.effective_macs) == (acs, macs)
+    assert workload.activation_sparsity == 0.0
 
 
 def test_zero_weights_behind_max_pooling():
