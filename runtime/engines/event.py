@@ -135,8 +135,9 @@ class EventRunner:
                 f"{self.plan.arena.n_bytes:,} bytes per thread, more than there are",
                 hint="use fewer --threads, or --engine reference with a small --batch-size",
             ) from error
-        for name in fan_outs(self.graph, varying=True):
-            memory.operations[name] = np.zeros(n_steps, np.int64)
+        names = fan_outs(self.graph, varying=True)
+        memory.operations_table = np.zeros((len(names), n_steps), np.int64)
+        memory.operations = dict(zip(names, memory.operations_table, strict=True))
         for node in neurons(self.graph):
             memory.spikes[node.name] = 0
         return memory

@@ -29,6 +29,8 @@ def _byte_places() -> npt.NDArray[np.uint16]:
 
 
 BYTE_PLACES = _byte_places()
+AHEAD = (0,) * 8
+"""As many cache lines of the weights of the next line are fetched per step."""
 
 
 @njit(cache=True, nogil=True, boundscheck=False)
@@ -148,16 +150,19 @@ def add_currents(
                 first_row = block * block_size + lines[line, 3]
                 channel = first + block * width
                 if n_columns == 1:  # all steps at once, as if they were columns
+                    following = first_row
+                    if line + 1 < sets[part, 1]:
+                        following += lines[line + 1, 3] - lines[line, 3]
                     add_line(
                         ids, levels, values, offsets, 0, 1, n_steps, n_steps, rows, first_row,
-                        flat, channel, step_size, lanes, reach, counted,
+                        flat, channel, step_size, following, AHEAD, lanes, reach, counted,
                     )  # fmt: skip
                     continue
                 for step in range(n_steps):
                     add_line(
                         ids, levels, values, offsets, step, n_steps, n_steps, n_columns,
                         rows, first_row, flat, channel + step * step_size, n_channels,
-                        lanes, reach, counted,
+                        0, (), lanes, reach, counted,
                     )  # fmt: skip
 
 
@@ -232,24 +237,27 @@ def add_up_spikes(
 
 
 @njit(cache=True, nogil=True, boundscheck=False)
-def count_operations(masks, first_word, n_steps, n_steps_stored, n_sites, fan_outs, operations):
-    """Add synaptic operations to operations, int64 [consumers, steps].
+def count_operations(masks, unions, counted, fan_outs, n_steps, n_steps_stored, operations):
+    """Add synaptic operations to operations, int64 [nodes, steps].
 
     Args:
-        masks: uint64, flat; there [lines, steps, sites of a line].
-        first_word: Where they begin.
+        masks: uint64, flat: spikes of all layers.
+        unions: uint64, flat: which sums of spikes are not zero.
+        counted: int64 [rows, 6]: whether to look at `unions`, the first word, lines, words of a
+            line, the first entry of `fan_outs`, the node.
+        fan_outs: int64: connections that leave an entry of a word.
         n_steps: Steps to do.
         n_steps_stored: Steps that there is room for.
-        n_sites: Sites of a line.
-        fan_outs: int64 [consumers, lines * sites]: connections that leave an entry of the site.
         operations: Updated.
     """
-    for consumer in range(len(fan_outs)):
-        for line in range(fan_outs.shape[1] // n_sites):
+    for row in range(len(counted)):
+        first, n_lines, n_sites = counted[row, 1], counted[row, 2], counted[row, 3]
+        words = unions if counted[row, 0] else masks
+        for line in range(n_lines):
+            fan_out = counted[row, 4] + line * n_sites
             for step in range(n_steps):
-                place = first_word + (line * n_steps_stored + step) * n_sites
+                place = first + (line * n_steps_stored + step) * n_sites
                 total = 0
                 for number in range(n_sites):
-                    bits = count_bits(masks[place + number])
-                    total += bits * fan_outs[consumer, line * n_sites + number]
-                operations[consumer, step] += total
+                    total += count_bits(words[place + number]) * fan_outs[fan_out + number]
+                operations[counted[row, 5], step] += total

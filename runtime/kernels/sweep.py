@@ -18,9 +18,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .emit import F32, I8, I64, as_pointer, emit_loop, load, number, pointer, splat, zeros
+from .emit import F32, I8, I32, I64, as_pointer, emit_loop, load, number, pointer, splat, zeros
 from .neurons import emit_fire
 
+CACHE_LINE = 16
+"""Entries of rows in a cache line."""
 CHAINS = 6
 """Vectors of AVX-512 that are added to independently, to hide the latency of an addition."""
 
@@ -186,23 +188,37 @@ def fire_line(
 @intrinsic
 def add_line(
     typing: Any, ids: Any, levels: Any, values: Any, offsets: Any, o: Any, o_stride: Any,
-    o_end: Any, n_columns: Any, rows: Any, r: Any, out: Any, q: Any, q_stride: Any, lanes: Any,
-    reach: Any, counted: Any,
+    o_end: Any, n_columns: Any, rows: Any, r: Any, out: Any, q: Any, q_stride: Any, f: Any,
+    ahead: Any, lanes: Any, reach: Any, counted: Any,
 ) -> Any:  # fmt: skip
-    """Add the current of output n of a line to out[q + n * q_stride :], see `fire_line`."""
+    """Add the current of output n of a line to out[q + n * q_stride :], see `fire_line`.
+
+    Meanwhile, fetch the cache lines that begin at rows[f:], `len(ahead)` of them per output.
+    """
     arguments = types.intp(
         ids, levels, values, offsets, types.intp, types.intp, types.intp, types.intp, rows,
-        types.intp, out, types.intp, types.intp, lanes, reach, counted,
+        types.intp, out, types.intp, types.intp, types.intp, ahead, lanes, reach, counted,
     )  # fmt: skip
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         vector = ir.VectorType(F32, len(lanes))
+        fetch = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32]),
+            "llvm.prefetch.p0",
+        )
 
         def finish(output: Any, total: Any) -> Any:
             offset = builder.add(args[11], builder.mul(output, args[12]))
             place = pointer(context, builder, signature, args, 10, offset)
             behind = builder.fadd(load(builder, place, vector), total)
             builder.store(behind, as_pointer(builder, place, vector), align=4)
+            first = builder.add(args[13], builder.mul(output, number(CACHE_LINE * len(ahead))))
+            for line in range(len(ahead)):
+                offset = builder.add(first, number(CACHE_LINE * line))
+                address = pointer(context, builder, signature, args, 8, offset)
+                flags = [ir.Constant(I32, flag) for flag in (0, 2, 1)]  # read, second level, data
+                builder.call(fetch, [as_pointer(builder, address, I8), *flags])
             return number(0)
 
         return _sweep(context, builder, signature, args, finish)

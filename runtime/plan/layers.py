@@ -9,6 +9,7 @@ import numpy as np
 from ...converter.ir import Array, IntegrateFire, Node, Reset
 from .constants import ConstantConv
 from .gather import Gather
+from .late import kernels
 from .layouts import (
     aligned,
     by_position,
@@ -88,17 +89,13 @@ def add_currents(
     gather: Gather, memory: Memory, n_steps: int, out: Array, line_length: int
 ) -> None:
     """Add what comes from events to out [steps, positions, channels]."""
-    from ..kernels import events
-
-    events.add_currents(
+    kernels().add_currents(
         *_events(gather, memory), n_steps, *_scratch(gather, memory), out, line_length,
         gather.lanes, gather.reach, gather.counted,
     )  # fmt: skip
 
 
 def _events(gather: Gather, memory: Memory) -> tuple[object, ...]:
-    from ..kernels.events import BYTE_PLACES
-
     return (
         memory.unions if gather.counted else memory.masks,
         memory.source_levels,
@@ -106,7 +103,7 @@ def _events(gather: Gather, memory: Memory) -> tuple[object, ...]:
         gather.tap_starts,
         gather.lines,
         gather.sets,
-        BYTE_PLACES,
+        kernels().BYTE_PLACES,
         gather.values,
     )
 
@@ -156,8 +153,6 @@ class FireStage:
         self.bias.begin(memory, self.n_steps)
 
     def run(self, memory: Memory, n_steps: int) -> None:
-        from ..kernels.events import fire, fire_given
-
         gather, masks = self.gather, memory.layers[self.node.name]
         current, position_stride, step_stride = self.bias.current(memory)
         n_positions, n_channels = memory.arrays[self].shape
@@ -182,9 +177,9 @@ class FireStage:
             (0,) * self.to_zero,
         )
         if gather.is_split or not len(gather.taps):
-            n_fired = fire_given(n_steps, *neurons, gather.lanes)
+            n_fired = kernels().fire_given(n_steps, *neurons, gather.lanes)
         else:
-            n_fired = fire(
+            n_fired = kernels().fire(
                 *_events(gather, memory), n_steps, *_scratch(gather, memory), *neurons,
                 (0,) * (not position_stride and not limit_stride),
                 gather.lanes, gather.reach, gather.counted,

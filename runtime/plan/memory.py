@@ -86,6 +86,7 @@ class Memory:
         blocks: Values by node of the steps of this block, [steps, ...].
         arrays: Potentials, states and buffers, by their stage.
         operations: Synaptic operations by node, [T], of all samples so far.
+        operations_table: The same, [nodes, T].
         spikes: Spikes by node, of all samples so far.
         counts: Spikes by node of this sample, [positions, channels]; empty if not wanted.
         first_step: Of this block.
@@ -104,6 +105,7 @@ class Memory:
     blocks: dict[str, Array] = field(default_factory=dict)
     arrays: dict[object, Any] = field(default_factory=dict)
     operations: dict[str, Ints] = field(default_factory=dict)
+    operations_table: Ints = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     spikes: dict[str, int] = field(default_factory=dict)
     counts: dict[str, Ints] = field(default_factory=dict)
     first_step: int = 0

@@ -24,6 +24,7 @@ from ...converter.ir.ops import (
     Transpose,
 )
 from ...converter.ir.windows import Window
+from ..simulation import fan_outs
 from .constants import find_constant_conv
 from .gather import Gather, make_gather
 from .layers import Bias, CurrentStage, make_fire_stage
@@ -104,12 +105,9 @@ def plan_graph(graph: Graph) -> Plan:
     for name in graph.outputs:
         if name in graph.varying:
             planner.block(name)
-    stages = [
-        make_operations_stage(stage, planner.consumers[stage], planner.arena)
-        if isinstance(stage, Sites)
-        else stage
-        for stage in planner.stages
-    ]
+    names = tuple(fan_outs(graph, varying=True))
+    counting = make_operations_stage(planner.consumers, names, planner.arena)
+    stages = [*planner.stages, counting]
     return Plan(tuple(stages), planner.arena, graph.outputs, tuple(planner.fallbacks))
 
 
@@ -119,7 +117,7 @@ class _Planner:
 
     Attributes:
         graph: What is planned.
-        stages: In order; sites stand for the stage that counts their synaptic operations.
+        stages: In order.
         views: Results that are events, by name.
         currents: Results that are sums not worked out.
         blocks: Results that are there as values.
@@ -129,7 +127,7 @@ class _Planner:
     """
 
     graph: Graph
-    stages: list[Stage | Sites] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
     views: dict[str, View] = field(default_factory=dict)
     currents: dict[str, Current] = field(default_factory=dict)
     blocks: set[str] = field(default_factory=set)
@@ -228,12 +226,9 @@ class _Planner:
 
     def counted(self, sites: Sites) -> dict[str, Ints]:
         """Make sure that operations are counted; return who counts, to be added to."""
-        if sites not in self.consumers:
-            self.consumers[sites] = {}
-            if not sites.is_layer:
-                self.add_up(sites)
-            self.stages.append(sites)
-        return self.consumers[sites]
+        if not sites.is_layer:
+            self.add_up(sites)
+        return self.consumers.setdefault(sites, {})
 
     def count(self, node: Node) -> None:
         """Plan how the node's synaptic operations are counted."""

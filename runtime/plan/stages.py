@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from ...converter.ir import Array, Neuron, Node, SpikingMaxPool, StatefulOp
+from .late import kernels
 from .layouts import channels_first, layer_masks, mask_places, unpack
 from .memory import Arena, Memory
 from .views import WORD, Ints, Sites, line_length, n_words, split_shape, window_positions
@@ -25,58 +26,56 @@ class Stage(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class OperationsStage:
-    """Synaptic operations of the nodes that take some sites.
+    """Synaptic operations of all nodes whose operands are spikes or sums of spikes.
 
     Attributes:
-        sites: Whose spikes.
-        first_word: Of them.
-        is_pooling: They are sums of spikes.
         n_steps: Steps of a block.
-        consumers: Nodes with synapses.
-        fan_outs: [consumers, words of all positions]: connections that leave an entry.
+        counted: [rows, 6], as `count_operations` takes it, like the next.
+        fan_outs: Connections that leave an entry of a word, row after row.
     """
 
-    sites: Sites
-    first_word: int
-    is_pooling: bool
     n_steps: int
-    consumers: tuple[str, ...]
+    counted: Ints
     fan_outs: Ints
 
     def begin(self, memory: Memory) -> None:
         pass
 
     def run(self, memory: Memory, n_steps: int) -> None:
-        from ..kernels.events import count_operations
-
-        operations = np.zeros((len(self.consumers), n_steps), np.int64)
-        count_operations(
-            memory.unions if self.is_pooling else memory.masks,
-            self.first_word,
+        first = memory.first_step
+        kernels().count_operations(
+            memory.masks,
+            memory.unions,
+            self.counted,
+            self.fan_outs,
             n_steps,
             self.n_steps,
-            self.sites.line_length * n_words(self.sites.n_channels),
-            self.fan_outs,
-            operations,
+            memory.operations_table[:, first : first + n_steps],
         )
-        for name, counted in zip(self.consumers, operations, strict=True):
-            memory.count(name, counted)
 
 
 def make_operations_stage(
-    sites: Sites, consumers: dict[str, Ints], arena: Arena
+    consumers: dict[Sites, dict[str, Ints]], names: tuple[str, ...], arena: Arena
 ) -> OperationsStage:
-    """Return the stage for `sites`; consumers are connections per position, by node."""
-    words = n_words(sites.n_channels)
-    fan_outs = [np.repeat(fan_out, words) for fan_out in consumers.values()]
-    return OperationsStage(
-        sites,
-        arena.first_word(sites),
-        sites in arena.poolings,
-        arena.n_steps,
-        tuple(consumers),
-        np.array(fan_outs, np.int64).reshape(len(consumers), sites.n_positions * words),
-    )
+    """Return the stage that counts.
+
+    Args:
+        consumers: By sites and by node: connections that leave an entry of each position.
+        names: Nodes in the order of a memory's table.
+        arena: Where the spikes lie.
+    """
+    rows, fan_outs = [], [np.empty(0, np.int64)]
+    for sites, by_node in consumers.items():
+        words = n_words(sites.n_channels)
+        n_sites = sites.line_length * words
+        first, is_pooling = arena.first_word(sites), sites in arena.poolings
+        for name, fan_out in by_node.items():
+            n_lines = sites.n_positions // sites.line_length
+            place = sum(map(len, fan_outs))
+            rows.append([is_pooling, first, n_lines, n_sites, place, names.index(name)])
+            fan_outs.append(np.repeat(fan_out, words).astype(np.int64))
+    table = np.array(rows, np.int64).reshape(-1, 6)
+    return OperationsStage(arena.n_steps, table, np.concatenate(fan_outs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,9 +102,7 @@ class SumStage:
         pass
 
     def run(self, memory: Memory, n_steps: int) -> None:
-        from ..kernels.events import add_up_spikes
-
-        add_up_spikes(
+        kernels().add_up_spikes(
             memory.masks,
             self.step_words,
             self.sources,

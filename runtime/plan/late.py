@@ -1,0 +1,14 @@
+"""The kernels, imported when they are first run: planning needs no numba."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+
+@functools.cache
+def kernels() -> Any:
+    """Return the module of the kernels."""
+    from ..kernels import events
+
+    return events
