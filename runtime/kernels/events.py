@@ -255,9 +255,11 @@ def count_operations(masks, unions, counted, fan_outs, n_steps, n_steps_stored, 
         words = unions if counted[row, 0] else masks
         for line in range(n_lines):
             fan_out = counted[row, 4] + line * n_sites
+            weights = fan_outs[fan_out : fan_out + n_sites]
             for step in range(n_steps):
                 place = first + (line * n_steps_stored + step) * n_sites
+                here = words[place : place + n_sites]
                 total = 0
                 for number in range(n_sites):
-                    total += count_bits(words[place + number]) * fan_outs[fan_out + number]
+                    total += count_bits(here[number]) * weights[number]
                 operations[counted[row, 5], step] += total

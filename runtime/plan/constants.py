@@ -51,7 +51,7 @@ class ConstantConv:
         flat = constants[self.operand].reshape(-1)
         padded = np.empty(len(flat) + 1, np.float32)
         padded[0], padded[1:] = 0, flat
-        result: Array = np.matmul(padded[self.index], self.weight)
+        result: Array = np.matmul(padded.take(self.index), self.weight)
         result += self.bias
         return result
 
