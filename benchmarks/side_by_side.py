@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -26,12 +25,11 @@ import click
 from peers.common import busy_elsewhere
 from peers.environments import InstallError, find_reason, make_environment
 from peers.exchange import write_exchange
+from peers.machine import PEERS, RESULTS, describe_machine, draw
 from peers.tables import BUSY_CORES, to_markdown
 
 from spikeport.converter.errors import SpikeportError
 
-RESULTS = Path(__file__).parent / "results"
-PEERS = Path(__file__).parent / "peers"
 WORKER_SECONDS = 3600
 QUIET_SECONDS = 5.0
 
@@ -137,34 +135,6 @@ def wait_until_quiet(minutes: float) -> None:
             return
 
 
-def describe_machine() -> dict[str, Any]:
-    """Return what the figures depend on."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        named = [line for line in info.read_text("utf-8").splitlines() if "model name" in line]
-        model = named[0].partition(":")[2].strip() if named else model
-    return {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-    }
-
-
-def draw(path: Path) -> str:
-    """Draw the chart beside the JSON file; return why there is none, or ""."""
-    try:
-        python = make_environment("plot")
-    except InstallError as error:
-        return str(error)
-    command = [str(python), str(PEERS / "draw_chart.py"), str(path)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=WORKER_SECONDS, check=False
-    )
-    return find_reason(done.stderr) if done.returncode else ""
-
-
 @click.command()
 @click.option("--network", default="vgg", show_default=True, help="A chain: vgg or lenet.")
 @click.option("--tools", default=",".join(TOOLS), show_default=True)
@@ -227,7 +197,7 @@ def main(
     path = output / "side_by_side.json"
     path.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
     path.with_suffix(".md").write_text(to_markdown(content), "utf-8")
-    reason = draw(path)
+    reason = draw("draw_chart", path)
     if reason:
         click.echo(f"no chart: {reason}", err=True)
 
