@@ -60,7 +60,7 @@ def refuse(rules: Mapping[str, LayerRule], layer: Layer) -> Iterator[str]:
     activation = settings.get("activation")
     if isinstance(activation, dict):
         yield from _refuse_object(rules, layer, activation)
-    elif activation is not None and activation not in NAMED_ACTIVATIONS:
+    elif activation is not None and not _is_in(NAMED_ACTIVATIONS, activation):
         known = ", ".join(NAMED_ACTIVATIONS)
         yield f"activation {shorten(activation)} has no translation, expected {known}"
     paddings = ("same", "valid", "causal") if class_name == "Conv1D" else ("same", "valid")
@@ -75,6 +75,10 @@ def refuse(rules: Mapping[str, LayerRule], layer: Layer) -> Iterator[str]:
         if not is_known and value is not None and value is not False:
             yield f"the setting {key}={shorten(value)} is not known, expected none of this name"
     yield from rule.reasons(layer)
+
+
+def _is_in(table: Mapping[str, Any], name: object) -> bool:
+    return isinstance(name, str) and name in table
 
 
 def find_doubts(rules: Mapping[str, LayerRule], model: Model) -> Iterator[str]:
@@ -123,9 +127,9 @@ def _refuse_object(
     class_name, settings = activation.get("class_name"), activation.get("config")
     module, registered = activation.get("module"), activation.get("registered_name")
     is_own = module in (None, "keras.layers") and registered in (None, class_name)
-    if class_name not in ACTIVATION_LAYERS or not is_own or not isinstance(settings, dict):
+    if not _is_in(ACTIVATION_LAYERS, class_name) or not is_own or not isinstance(settings, dict):
         known = ", ".join(ACTIVATION_LAYERS)
         yield f"the activation is the object {shorten(class_name)}, expected a name or {known}"
     else:
-        inner = dataclasses.replace(layer, class_name=class_name, settings=settings)
+        inner = dataclasses.replace(layer, class_name=str(class_name), settings=settings)
         yield from (f"its activation: {reason}" for reason in refuse(rules, inner))

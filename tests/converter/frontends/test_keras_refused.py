@@ -96,6 +96,8 @@ def test_settings_without_translation(path: Path) -> None:
     net = sequential(
         (8, 4),
         dense("object", activation={"class_name": "Own", "config": {}}),
+        dense("list", activation=["relu"]),
+        dense("odd", activation={"class_name": ["ReLU"], "config": {}}),
         dense("foreign", activation={"module": "os", "class_name": "ReLU", "config": {}}),
         dense("inner", activation={"class_name": "ReLU", "config": {"threshold": -1, "own": 1}}),
         layer("Conv1D", "pad", padding="reflect", **conv),
@@ -106,6 +108,9 @@ def test_settings_without_translation(path: Path) -> None:
     )
     assert reasons(path, net) == (
         "object (Dense): the activation is the object 'Own', "
+        "expected a name or ReLU, LeakyReLU, ELU, Softmax",
+        f"list (Dense): activation ['relu'] has no translation, expected {ACTIVATIONS}",
+        "odd (Dense): the activation is the object ['ReLU'], "
         "expected a name or ReLU, LeakyReLU, ELU, Softmax",
         "foreign (Dense): the activation is the object 'ReLU', "
         "expected a name or ReLU, LeakyReLU, ELU, Softmax",
