@@ -23,6 +23,7 @@ from .ir.ops import (
     Identity,
     Input,
     InsertZeros,
+    LogSoftmax,
     MaxPool,
     Pad,
     Relu,
@@ -191,6 +192,7 @@ _RULES: dict[type[Op], _Rule] = {
     Add: _becomes("sum of currents"),
     Concatenate: _becomes("the same"),
     Softmax: _without_translation,
+    LogSoftmax: _without_translation,
     Sigmoid: _without_translation,
     Activation: _without_translation,
 }

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ..converter.errors import SimulationError
 from ..converter.ir import Array, Graph
-from ..converter.ir.ops import Relu, Sigmoid, Softmax
+from ..converter.ir.ops import LogSoftmax, Relu, Sigmoid, Softmax
 
 Decisions = npt.NDArray[np.int64]
 
@@ -19,8 +19,8 @@ class Readout:
     """What the source applies to an output, and a spiking network to its potential.
 
     Attributes:
-        function: `linear`, `softmax`, `sigmoid` or `relu`.
-        axis: Of a softmax, in a sample; else None.
+        function: `linear`, `softmax`, `log_softmax`, `sigmoid` or `relu`.
+        axis: Of a (log-)softmax, in a sample; else None.
     """
 
     function: str = "linear"
@@ -31,6 +31,8 @@ class Readout:
         match self.function:
             case "softmax":
                 return Softmax(self.axis or 0).apply(potential)
+            case "log_softmax":
+                return LogSoftmax(self.axis or 0).apply(potential)
             case "sigmoid":
                 return Sigmoid().apply(potential)
             case "relu":
@@ -50,7 +52,8 @@ def read_readouts(graph: Graph) -> tuple[Readout, ...]:
         ranks = [len(graph.types[name].shape) for name in graph.outputs]
         for readout, rank in zip(readouts, ranks, strict=True):
             axis = readout.axis
-            is_softmax = readout.function == "softmax" and type(axis) is int and 0 <= axis < rank
+            has_axis = readout.function in {"softmax", "log_softmax"}
+            is_softmax = has_axis and type(axis) is int and 0 <= axis < rank
             is_other = readout.function in {"linear", "sigmoid", "relu"} and axis is None
             if not (is_softmax or is_other):
                 raise ValueError

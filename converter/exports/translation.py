@@ -32,6 +32,7 @@ KNOWN_FIELDS: dict[str, frozenset[str]] = {
         "Add": "",
         "Concatenate": "axis",
         "Softmax": "axis",
+        "LogSoftmax": "axis",
         "Sigmoid": "",
         "Select": "indices",
         "InsertZeros": "strides",

@@ -9,7 +9,7 @@ import numpy as np
 
 from .graph import Graph
 from .neurons import StatefulOp
-from .ops import OPS, Activation, Op, Sigmoid, Softmax
+from .ops import OPS, Activation, LogSoftmax, Op, Sigmoid, Softmax
 from .types import Array
 
 
@@ -54,10 +54,16 @@ class SoftmaxOfMean(OfMean, Softmax):
     """Softmax of the mean so far, see OfMean."""
 
 
+@dataclass(frozen=True, eq=False)
+class LogSoftmaxOfMean(OfMean, LogSoftmax):
+    """LogSoftmax of the mean so far, see OfMean."""
+
+
 ANALOG: dict[type[Op], type[OfMean]] = {
     Activation: ActivationOfMean,
     Sigmoid: SigmoidOfMean,
     Softmax: SoftmaxOfMean,
+    LogSoftmax: LogSoftmaxOfMean,
 }
 """By analog op: what stands for it where its operand changes over time steps."""
 

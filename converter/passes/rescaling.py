@@ -20,6 +20,7 @@ from ..ir.ops import (
     Identity,
     Input,
     InsertZeros,
+    LogSoftmax,
     MaxPool,
     Pad,
     Relu,
@@ -241,6 +242,7 @@ _RULES: dict[type[Op], Callable[[_Rescaling, Node], None]] = {
     Add: _add,
     Concatenate: _concatenate,
     Softmax: _back_to_one,
+    LogSoftmax: _back_to_one,
     Sigmoid: _back_to_one,
     Activation: _back_to_one,
 }

@@ -6,9 +6,14 @@ import dataclasses
 from typing import Any
 
 from ..ir import Graph, Node, Op
-from ..ir.ops import Flatten, Relu, Reshape, Sigmoid, Softmax, Transpose
+from ..ir.ops import Flatten, LogSoftmax, Relu, Reshape, Sigmoid, Softmax, Transpose
 
-READOUTS = {Softmax: "softmax", Sigmoid: "sigmoid", Relu: "relu"}
+READOUTS = {
+    Softmax: "softmax",
+    LogSoftmax: "log_softmax",
+    Sigmoid: "sigmoid",
+    Relu: "relu",
+}
 LINEAR = {"function": "linear"}
 
 

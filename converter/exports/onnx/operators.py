@@ -172,6 +172,11 @@ def _softmax(draft: Draft, graph: Graph, node: Node, *operands: str) -> str:
     return draft.add("Softmax", *operands, name=node.name, axis=op.axis + 1)
 
 
+def _log_softmax(draft: Draft, graph: Graph, node: Node, *operands: str) -> str:
+    op: Any = node.op
+    return draft.add("LogSoftmax", *operands, name=node.name, axis=op.axis + 1)
+
+
 def _sigmoid(draft: Draft, graph: Graph, node: Node, *operands: str) -> str:
     return draft.add("Sigmoid", *operands, name=node.name)
 
@@ -200,6 +205,7 @@ OPERATORS: dict[str, Translation] = {
     "Add": _add,
     Concatenate.__name__: _concatenate,
     Softmax.__name__: _softmax,
+    "LogSoftmax": _log_softmax,
     "Sigmoid": _sigmoid,
 }
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import GraphError
 from ...ir import Activation, Op
-from ...ir.ops import Identity, Relu, Sigmoid, Softmax
+from ...ir.ops import Identity, LogSoftmax, Relu, Sigmoid, Softmax
 from ..lowering import leaky_relu, maximum, minimum
 from .draft import Tensor
 from .operands import constant_like, read_operands, scaled
@@ -177,8 +177,17 @@ def emit_swish(site: Site) -> Tensor:
     return site.map(Activation("silu"), x)
 
 
+def emit_log_softmax(site: Site) -> Tensor:
+    """LogSoftmax over one axis, or over all from one on."""
+    return _over_axis(site, LogSoftmax)
+
+
 def emit_softmax(site: Site) -> Tensor:
     """Softmax over one axis, or over all from one on."""
+    return _over_axis(site, Softmax)
+
+
+def _over_axis(site: Site, op: type[Softmax]) -> Tensor:
     x = site.tensor(0)
     rank = len(x.shape) + 1
     is_per_axis = site.opset >= PER_AXIS_SOFTMAX
@@ -189,9 +198,9 @@ def emit_softmax(site: Site) -> Tensor:
     if axis == 0:
         raise UnsupportedNodeError("is taken over the batch, expected an axis behind it")
     if is_per_axis or math.prod(x.shape[axis:]) == 1:
-        return site.add(Softmax(axis - 1), x)
+        return site.add(op(axis - 1), x)
     joined = site.reshape(x, (*x.shape[: axis - 1], math.prod(x.shape[axis - 1 :])), inner="joined")
-    return site.reshape(site.add(Softmax(axis - 1), joined, inner="softmax"), x.shape)
+    return site.reshape(site.add(op(axis - 1), joined, inner="softmax"), x.shape)
 
 
 def emit_sigmoid(site: Site) -> Tensor:

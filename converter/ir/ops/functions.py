@@ -52,6 +52,16 @@ class Softmax(Op):
 
 
 @dataclass(frozen=True, eq=False)
+class LogSoftmax(Softmax):
+    """x - log sum exp(x) over `axis` of a sample."""
+
+    def apply(self, *arrays: Array) -> Array:
+        x = arrays[0] - arrays[0].max(axis=self.axis + 1, keepdims=True)
+        total = np.log(np.exp(x).sum(axis=self.axis + 1, keepdims=True))
+        return np.asarray(x - total, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
 class Sigmoid(Op):
     """1 / (1 + exp(-x))."""
 

@@ -173,6 +173,8 @@ CASES: dict[str, Case] = {
     "softmax": on("Softmax", 7),
     "softmax image": on("Softmax", 3, 4, 5),
     "softmax axis": on("Softmax", 3, 4, 5, axis=2),
+    "log softmax": on("LogSoftmax", 7),
+    "log softmax image": on("LogSoftmax", 3, 4, 5),
     "squeeze": lambda w: w.axes("Squeeze", w.input(3, 1, 5), [2]),
     "sub": with_constant("Sub", 5),
     "sub from": with_constant("Sub", 3, 4, 1, first=True),

@@ -20,6 +20,7 @@ from spikeport.converter.ir.ops import (
     Identity,
     Input,
     InsertZeros,
+    LogSoftmax,
     MaxPool,
     Pad,
     Relu,
@@ -129,6 +130,7 @@ BATCHED = {
     "average to one pixel": (AveragePool((9, 9), (9, 9), ((0, 0),) * 2), (3, 9, 9)),
     "global average": (GlobalAveragePool(), (3, 17, 19)),
     "softmax": (Softmax(0), (101,)),
+    "log softmax": (LogSoftmax(0), (101,)),
     "sigmoid": (Sigmoid(), (101,)),
 }
 
@@ -272,6 +274,9 @@ def test_softmax_and_sigmoid_of_large_values():
     expected = np.array([[1, np.exp(-1), 0]]) / (1 + np.exp(-1))
     np.testing.assert_allclose(Softmax(0).apply(x), expected, rtol=1e-6)
     np.testing.assert_allclose(Softmax(1).apply(x[:, None])[:, 0], expected, rtol=1e-6)
+    logs = np.array([[0.0, -1.0, -2000.0]]) - np.log(1 + np.exp(-1))
+    np.testing.assert_allclose(LogSoftmax(0).apply(x), logs, rtol=1e-6)
+    np.testing.assert_allclose(LogSoftmax(1).apply(x[:, None])[:, 0], logs, rtol=1e-6)
     small = np.array([[-200.0, -1.0, 0.0, 2.0, 200.0]], np.float32)
     np.testing.assert_allclose(
         Sigmoid().apply(small), 1 / (1 + np.exp(-small.astype(np.float64))), atol=1e-7

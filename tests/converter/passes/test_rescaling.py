@@ -19,6 +19,7 @@ from spikeport.converter.ir.ops import (
     Identity,
     Input,
     InsertZeros,
+    LogSoftmax,
     MaxPool,
     Pad,
     Relu,
@@ -134,8 +135,9 @@ class Grower:
         return self.emit("", Relu(np.full((1, 1, 1), 0.8) if cap else None), (x,))
 
     def analog(self, x: str) -> str:
-        ops = [Activation("gelu"), Sigmoid(), Softmax(int(self.random.integers(3)))]
-        return self.emit("", ops[self.random.integers(3)], (x,))
+        axis = int(self.random.integers(3))
+        ops = [Activation("gelu"), Sigmoid(), Softmax(axis), LogSoftmax(axis)]
+        return self.emit("", ops[self.random.integers(len(ops))], (x,))
 
     def grow(self) -> None:
         steps = [

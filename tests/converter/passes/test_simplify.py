@@ -7,6 +7,7 @@ from spikeport.converter.ir.ops import (
     Flatten,
     Identity,
     Input,
+    LogSoftmax,
     Pad,
     Relu,
     Reshape,
@@ -69,6 +70,7 @@ def test_transposition_that_is_still_needed_stays():
     ("op", "readout"),
     [
         (Softmax(0), {"function": "softmax", "axis": 0}),
+        (LogSoftmax(0), {"function": "log_softmax", "axis": 0}),
         (Sigmoid(), {"function": "sigmoid"}),
         (Relu(), {"function": "relu"}),
     ],
