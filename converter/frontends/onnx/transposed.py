@@ -33,6 +33,14 @@ def emit_conv_transpose(site: Site) -> Tensor:
     if not len(strides) == len(dilation) == n_axes or min(*strides, *dilation) < 1:
         raise GraphError(f"strides {list(strides)} or dilations {list(dilation)} do not fit")
     crop = _crop(site, x.shape[1:], kernel, strides, dilation)
+    for axis, (n, k, step, d, (before, behind)) in enumerate(
+        zip(x.shape[1:], kernel, strides, dilation, crop, strict=True), start=1
+    ):
+        reach, spread = (k - 1) * d, (n - 1) * step + 1
+        if max(before - reach, 0) >= spread - max(behind - reach, 0):
+            raise UnsupportedNodeError(
+                f"cuts all entries of axis {axis} off, expected some that are more than the bias"
+            )
     n_out = weight.shape[1] * groups
     if site.operand(2) is not None:
         bias = site.weights(2, "bias")

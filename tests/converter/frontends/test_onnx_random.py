@@ -112,7 +112,13 @@ class Builder:
             - pads[i] - pads[i + n] + more[i]
             for i, size in enumerate(shape[1:])
         ]  # fmt: skip
-        if min(sizes) < 1:
+        reaches = [(kernel[i] - 1) * dilations[i] for i in range(n)]
+        only_bias = any(
+            max(pads[i] - reaches[i], 0)
+            >= (size - 1) * strides[i] + 1 - max(pads[i + n] - more[i] - reaches[i], 0)
+            for i, size in enumerate(shape[1:])
+        )
+        if min(sizes) < 1 or only_bias:  # what is refused
             return None
         weight = w.draw(shape[0], n_out // groups, *kernel, scale=0.5)
         y = w.op("ConvTranspose", x, weight, *self.bias(n_out), strides=strides, group=groups,

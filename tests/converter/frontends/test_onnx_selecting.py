@@ -321,6 +321,12 @@ REASONS: list[tuple[str, Case]] = [
         "pads [0, 0, -1, -1] are negative, which onnxruntime does not run; expected output_padding",
         transposed(4, 3, 3, 3, pads=[0, 0, -1, -1]),
     ),
+    (
+        "cuts all entries of axis 1 off, expected some that are more than the bias",
+        transposed(
+            2, 3, 1, 2, image=(2, 1, 4), strides=[2, 1], pads=[1, 0, 0, 0], output_padding=[1, 0]
+        ),
+    ),
     ("has 0 spatial axes, expected 1 to 3", transposed(4, 3, image=(4,))),
     (
         "weight depends on the input",
