@@ -28,6 +28,7 @@ check: $(STAMP)  ## lint, format, types
 	$(BIN)/mypy
 
 bench: $(STAMP)  ## measure into benchmarks/results; takes an hour or so
+	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/side_by_side.py
 

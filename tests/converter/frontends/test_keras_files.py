@@ -506,3 +506,31 @@ def test_shared_layers_have_their_weights_where_keras_met_them_first(keras_file:
 def test_json_numbers_out_of_range(keras_file: Path) -> None:
     config = json.dumps(NET).replace('"units": 3', '"units": 1e999')
     refuse(with_config(keras_file, config), r"units is inf, expected a positive whole number")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is Linux's")
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_memory_stays_below_six_times_the_weights(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"net{suffix}"
+    kernel = np.ones((3000, 3000), np.float32)
+    bias = np.zeros(3000, np.float32)
+    config = sequential((3000,), dense(units=3000))
+    if suffix == ".keras":
+        write_keras(path, config, {"layers/dense/vars": (kernel, bias)})
+    else:
+        write_h5(path, config, {"fc": {"fc/kernel": kernel, "fc/bias": bias}})
+    # Not the resource usage: a new process starts with the peak of the one that made it.
+    code = (
+        "import re, sys, h5py, spikeport.converter.frontends.keras\n"
+        "from pathlib import Path\n"
+        "def peak():\n"
+        "    text = Path('/proc/self/status').read_text()\n"
+        "    return int(re.search(r'VmHWM:\\s+(\\d+)', text)[1])\n"
+        "before = peak()\n"
+        "spikeport.converter.frontends.keras.read_keras(Path(sys.argv[1]))\n"
+        "print(peak() - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], check=True, capture_output=True, text=True
+    )
+    assert 0.5 < int(done.stdout) * 1024 / kernel.nbytes < 6
