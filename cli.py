@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 RECIPE_HELP = "rate, classic or diehl; `spikeport recipes` says what they do."
 KEEP_HELP = "Keep a node without a spiking translation analog; repeatable."
 FORMAT_HELP = "snn, onnx, onnx-step or c; docs/exports.md says what each can hold."
+COMPILE_SECONDS = 0.3
+"""How often to look whether kernels are being compiled."""
 DATA_HELP = "fashion-mnist:test, fashion-mnist:train, an .npz with x (and y), or a folder of images"
 OUTPUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 SCHEDULER_HELP = "Simulate on a Dask cluster, as tcp://host:8786."
@@ -985,11 +987,30 @@ def _progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
     if not sys.stderr.isatty():
         yield lambda n_done: None
         return
+    import threading
+
     from rich.progress import Progress
+
+    from spikeport.runtime.engines.event import has_compiled
 
     with Progress(console=_console(stderr=True)) as bar:
         task = bar.add_task(text, total=total)
-        yield lambda n_done: bar.update(task, completed=n_done)
+        started = threading.Event()
+
+        def explain() -> None:
+            while not started.wait(COMPILE_SECONDS):
+                if has_compiled():
+                    bar.update(task, description="compiling the kernels, once")
+
+        def show(n_done: int) -> None:
+            started.set()
+            bar.update(task, completed=n_done, description=text)
+
+        threading.Thread(target=explain, daemon=True).start()
+        try:
+            yield show
+        finally:
+            started.set()
 
 
 if __name__ == "__main__":

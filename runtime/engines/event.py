@@ -7,6 +7,7 @@ step by step because no result flows back.
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -65,6 +66,15 @@ def compile_graph(graph: Graph, *, n_threads: int = 1) -> Runner:
         tuple(np.zeros((1, *graph.types[name].shape), np.float32) for name in graph.inputs), 1
     )
     return runner
+
+
+def has_compiled() -> bool:
+    """Return whether this process has compiled a kernel, or is doing so: none was kept on disk."""
+    module = sys.modules.get(f"{__name__.rpartition('.engines')[0]}.kernels.events")
+    kernels = () if module is None else vars(module).values()
+    return any(
+        sum(kernel.stats.cache_misses.values()) for kernel in kernels if hasattr(kernel, "stats")
+    )
 
 
 @dataclass(frozen=True, eq=False)

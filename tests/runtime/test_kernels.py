@@ -31,23 +31,26 @@ digest = hashlib.sha256(result.outputs[0].tobytes())
 for counts in result.spike_counts.values():
     digest.update(counts.tobytes())
 print(sum(result.n_spikes.values()), digest.hexdigest(), runner.engine, list(runner.notices))
+print(event.has_compiled(), file=sys.stderr)
 """
 
 
-def simulate(**variables: str) -> str:
+def simulate(*, with_compiled: bool = False, **variables: str) -> str:
     run = subprocess.run([sys.executable, "-W", "error", "-c", SCRIPT], capture_output=True,
                          text=True, env=os.environ | variables)  # fmt: skip
     assert run.returncode == 0, run.stderr
-    return run.stdout
+    return run.stdout + (run.stderr if with_compiled else "")
 
 
 def test_second_process_finds_the_kernels(tmp_path):
-    first = simulate(XDG_CACHE_HOME=str(tmp_path))
+    first, compiled = simulate(with_compiled=True, XDG_CACHE_HOME=str(tmp_path)).splitlines()
+    assert compiled == "True"
     (folder,) = (tmp_path / "spikeport").iterdir()
     assert folder.stat().st_mode & 0o777 == 0o700
     files = {path: path.stat().st_mtime_ns for path in folder.rglob("*.nb?")}
     assert files
-    assert simulate(XDG_CACHE_HOME=str(tmp_path)) == first
+    again = simulate(with_compiled=True, XDG_CACHE_HOME=str(tmp_path))
+    assert again.splitlines() == [first, "False"]
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.nb?")} == files
 
 
