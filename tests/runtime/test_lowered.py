@@ -7,7 +7,8 @@ from keras import layers as kl
 
 from spikeport.converter.convert import convert
 from spikeport.converter.frontends import read
-from spikeport.converter.ir import IntegrateFire, run
+from spikeport.converter.ir import Graph, IntegrateFire, Node, run
+from spikeport.converter.ir.ops import Conv, Input, InsertZeros
 from spikeport.runtime.engines import ENGINES
 
 RANDOM = np.random.default_rng(4)
@@ -54,3 +55,32 @@ def test_converges_on_both_engines(name: str) -> None:
     errors = [np.abs(found["event"][step - 1] - expected).max() for step in STEPS]
     assert errors[2] < 0.02 * np.abs(expected).max()
     assert errors[2] < errors[1] / 3 < errors[0] / 9
+
+
+def test_zeros_between_spikes_are_a_view() -> None:
+    """The kernels see a transposed convolution; the same spikes as in the reference engine."""
+    random = np.random.default_rng(3)
+
+    def draw(*shape: int) -> np.ndarray:
+        return np.round(random.normal(0, 64, shape)) / 256
+
+    one = np.ones((1, 1, 1))
+    square = ((1, 1), (1, 1))
+    nodes = (
+        Node("x", Input((3, 5, 4))),
+        Node("neuron", IntegrateFire(one, one / 2), ("x",)),
+        Node("spread", InsertZeros((2, 3)), ("neuron",)),
+        Node("conv", Conv(draw(4, 3, 3, 3), draw(4), (1, 1), (1, 1), square), ("spread",)),
+        Node("again", IntegrateFire(one, one / 2), ("conv",)),
+        Node("map", Conv(draw(2, 4, 1, 1), draw(2), (1, 1), (1, 1), ((0, 0),) * 2), ("again",)),
+    )
+    graph = Graph(nodes, ("x",), ("map",))
+    inputs = (random.integers(0, 256, (3, 3, 5, 4)).astype(np.float32) / 256,)
+    runner = ENGINES["event"](graph)
+    assert runner.fallbacks == ()
+    found = runner.run(inputs, 40, count_spikes=True)
+    expected = ENGINES["reference"](graph).run(inputs, 40, count_spikes=True)
+    np.testing.assert_array_equal(found.outputs[0], expected.outputs[0])
+    assert found.n_spikes == expected.n_spikes
+    for name, counts in expected.synaptic_operations.items():
+        np.testing.assert_array_equal(found.synaptic_operations[name], counts)

@@ -170,7 +170,7 @@ class InsertZeros(Op):
     def apply(self, *arrays: Array) -> Array:
         x = arrays[0]
         sizes = ((n - 1) * step + 1 for n, step in zip(x.shape[2:], self.strides, strict=True))
-        result = np.zeros((*x.shape[:2], *sizes), np.float32)
+        result = np.zeros((*x.shape[:2], *sizes), x.dtype)
         result[(slice(None), slice(None), *(slice(None, None, step) for step in self.strides))] = x
         return result
 
