@@ -73,8 +73,7 @@ def with_constant(site: Site) -> tuple[Tensor, Numbers, bool]:
     is_first = is_constant(site, 0)
     if not is_first and not is_constant(site, 1):
         raise UnsupportedNodeError(
-            "takes two values that depend on the input, as x sigmoid(x) (SiLU) and gates do, "
-            "expected a constant"
+            "takes two values that depend on the input, as gates do, expected a constant"
         )
     x = site.tensor(1 if is_first else 0, rows=True)
     constant = site.weights(0 if is_first else 1, "the constant")

@@ -107,6 +107,8 @@ CASES = cases_of(
         "prelu one": with_slope(1),
         "selu": on("Selu", 3, 4),
         "selu factors": on("Selu", 3, 4, alpha=1.2, gamma=0.9),
+        "silu": lambda w: w.op("Mul", w.input(3, 4), w.op("Sigmoid", "x")),
+        "silu gate first": lambda w: w.op("Mul", w.op("Sigmoid", w.input(3, 4)), "x"),
         "softplus": on("Softplus", 3, 4),
         "softsign": on("Softsign", 3, 4),
         "sub broadcast": tensors("Sub", (3, 4), (3, 1)),
@@ -187,6 +189,7 @@ def test_operator_equals_onnxruntime(case: str, opset: int, tmp_path: Path) -> N
         ("max tensors", ["Input"] * 2 + ["Reshape"] * 3 + ["Concatenate", "Transpose", "MaxPool"]
          + ["Reshape"]),
         ("thresholded keras", ["Activation", "Identity"]),
+        ("silu", ["Activation"]),
     ],
 )  # fmt: skip
 def test_what_an_operator_becomes(case: str, expected: list[str], tmp_path: Path) -> None:

@@ -154,6 +154,7 @@ EXPORTS: dict[str, tuple[tuple[int, ...], list[tuple[str, dict[str, Any]]], set[
         {"Activation", "Relu", "Add"},
     ),
     "repeat vector": ((5,), [("RepeatVector", {"n": 3})], {"Select"}),
+    "silu": (IMAGE, [CONV, ("Activation", {"activation": "silu"})], {"Activation"}),
     "up sampling 1d": ((5, 3), [("UpSampling1D", {"size": 2})], {"Select"}),
     "up sampling 2d": (IMAGE, [CONV, ("UpSampling2D", {"size": (2, 3)}), CONV], {"Select"}),
     "up sampling 3d": ((3, 2, 4, 2), [("UpSampling3D", {"size": 2})], {"Select"}),
@@ -201,7 +202,7 @@ def test_merging_layer(merge: str, tmp_path: Path) -> None:
                                  "output_padding": 1}),
             "are negative, which onnxruntime does not run; expected output_padding, or the .keras",
         ),
-        (("Activation", {"activation": "silu"}), "as x sigmoid(x) (SiLU) and gates do"),
+        (("Activation", {"activation": "hard_silu"}), "(Mul): takes two values that depend on the"),
     ],
 )  # fmt: skip
 def test_layer_that_is_refused(

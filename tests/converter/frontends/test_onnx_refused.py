@@ -249,8 +249,12 @@ REASONS: list[tuple[str, Build]] = [
     ),
     ("operand 2 depends on the input", lambda w: two(w, "MatMul")),
     (
-        "takes two values that depend on the input, as x sigmoid(x) (SiLU) and",
+        "takes two values that depend on the input, as gates do, expected a",
         lambda w: two(w, "Mul"),
+    ),
+    (
+        "takes two values that depend on the input, as gates do",
+        lambda w: w.op("Mul", w.input(3), w.op("Sigmoid", w.op("Relu", "x"))),
     ),
     ("takes two values that depend on the input", lambda w: two(w, "Div")),
     (
