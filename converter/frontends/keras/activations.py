@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...ir import Activation, Array, Op
-from ...ir.ops import Identity, Relu, Scale, Sigmoid, Softmax
+from ...ir.ops import Identity, LogSoftmax, Relu, Scale, Sigmoid, Softmax
 from ..lowering import leaky_relu
 from .calls import shorten
 from .draft import Site, UnsupportedLayerError, Value
@@ -103,6 +103,11 @@ def emit_softmax(site: Site, x: Value) -> Value:
     return site.add(Softmax(x.axis(get_axis(site.layer, x.shape))), x, moved=x.moved)
 
 
+def emit_log_softmax(site: Site, x: Value) -> Value:
+    """keras.ops.log_softmax."""
+    return site.add(LogSoftmax(x.axis(get_axis(site.layer, x.shape))), x, moved=x.moved)
+
+
 def refuse_softmax(layer: Layer) -> Iterator[str]:
     """Yield what of a Softmax has no translation."""
     axis = layer.settings.get("axis")
@@ -193,6 +198,7 @@ NAMED_ACTIVATIONS: dict[str, Callable[[Site, Value], Value]] = {
     "hard_tanh": lambda site, x: emit_clipped(site, x, fill(x, -1), fill(x, 1)),
     "sigmoid": lambda site, x: site.add(Sigmoid(), x, moved=x.moved),
     "softmax": lambda site, x: site.add(Softmax(x.axis(len(x.shape) - 1)), x, moved=x.moved),
+    "log_softmax": lambda site, x: site.add(LogSoftmax(x.axis(len(x.shape) - 1)), x, moved=x.moved),
     **{name: analog(*call) for name, call in ANALOG_ACTIVATIONS.items()},
 }
 """What the setting `activation` may say."""

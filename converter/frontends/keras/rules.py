@@ -16,7 +16,7 @@ from .settings import TRAINING_ONLY
 _WITHOUT_MEANING = frozenset({
     "name", "trainable", "dtype", "autocast", "batch_input_shape", "batch_shape", "input_shape",
 })  # fmt: skip
-_READOUTS = frozenset({"sigmoid", "softmax"})
+_READOUTS = frozenset({"sigmoid", "softmax", "log_softmax", "logsoftmax"})
 _BEHIND_OUTPUTS = frozenset({"Flatten", "Reshape", "Identity", "ops.Reshape", "ops.Squeeze"})
 """Classes that may stand between a read-out and an output."""
 

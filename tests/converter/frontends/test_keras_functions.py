@@ -39,6 +39,7 @@ CASES: dict[str, Callable[[Tensor, Tensor], Any]] = {
     "activations-relu-threshold": lambda x, y: keras.activations.relu(x, threshold=0.5),
     "sigmoid": lambda x, y: ops.sigmoid(x),
     "softmax": lambda x, y: ops.softmax(x, axis=1),
+    "log_softmax": lambda x, y: [ops.log_softmax(x), ops.log_softmax(x, axis=1)],
     "hard_tanh": lambda x, y: ops.hard_tanh(x),
     "hard_sigmoid": lambda x, y: ops.hard_sigmoid(4 * x),
     "analog": lambda x, y: [
