@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from spikeport.runtime.evaluate import Evaluation
     from spikeport.runtime.sweep.cluster import Cluster
 
-RECIPE_HELP = "rate, classic or diehl; `spikeport recipes` says what they do."
+RECIPE_HELP = "rate, exact, integer, ...; `spikeport recipes` says what they do."
 KEEP_HELP = "Keep a node without a spiking translation analog; repeatable."
 FORMAT_HELP = "snn, onnx, onnx-step or c; docs/exports.md says what each can hold."
 COMPILE_SECONDS = 0.3
@@ -238,7 +238,7 @@ def convert(
 @click.option("--n-steps", type=int, help="T; default: the file's.")
 @click.option("--limit", type=int, help="Only the first so many samples.")
 @click.option("--batch-size", default=100, show_default=True, help="Samples at a time.")
-@click.option("--engine", default="event", show_default=True, help="event or reference.")
+@click.option("--engine", default="event", show_default=True, help="event, reference or counts.")
 @click.option("--threads", type=int, help="Samples at the same time.  [default: every core]")
 @click.option("--scheduler", metavar="ADDRESS", help=SCHEDULER_HELP)
 @click.option("--json", "json_file", metavar="FILE", help="Write the figures as JSON; - prints.")
@@ -401,7 +401,7 @@ def compare(files: tuple[Path, ...], step: int | None, plots: Path | None, as_js
 @click.option("--data", required=True, help=DATA_HELP)
 @click.option("--n-steps", type=int, help="T; default: the file's.")
 @click.option("--limit", default=200, show_default=True, help="Only the first so many samples.")
-@click.option("--engine", default="event", show_default=True, help="event or reference.")
+@click.option("--engine", default="event", show_default=True, help="event, reference or counts.")
 @click.option("--threads", type=int, help="Samples at the same time.  [default: every core]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_input_options

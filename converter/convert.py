@@ -95,6 +95,11 @@ def convert(
             f"n_steps {n_steps!r}, expected an integer of at least 1 and at most {MAX_N_STEPS}",
             hint=f"{DEFAULT_N_STEPS} is the default",
         )
+    if keep_analog and "schedule_neurons" in chosen:
+        raise PassError(
+            f"recipe {recipe}: is exact, but {', '.join(keep_analog)} would stay analog",
+            hint="use a causal recipe such as rate for networks that keep analog nodes",
+        )
     progress("read")
     started = time.perf_counter()
     if not isinstance(source, Source):
@@ -131,7 +136,7 @@ def convert(
         **graph.metadata,
         "recipe": recipe,
         "passes": applied,
-        "n_steps": n_steps,
+        "n_steps": graph.metadata.get("schedule", {}).get("n_steps", n_steps),
         "calibration": describe_samples(samples, calibration_name),
         "preprocessing": {
             key: float((preprocessing or {}).get(key, default))

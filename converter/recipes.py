@@ -12,6 +12,7 @@ from .errors import PassError, find
 from .passes import PASSES
 
 SIMPLIFY = ("remove_no_ops", "strip_output_activation", "fold_batch_norm")
+EXACT = (*SIMPLIFY, "normalize_for_steps", "correct_quantization")
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,25 @@ RECIPES: dict[str, Recipe] = {
             "insert_neurons": {"initial_potential": 0.0, "reset": "zero"},
         },
         source="Diehl et al. 2015",
+    ),
+    "exact": Recipe(
+        (*EXACT, "insert_neurons", "schedule_neurons"),
+        "T steps for each layer: the counts are those of the network with T + 1 activation levels",
+        source="Bu et al. 2022, Hao et al. 2025",
+    ),
+    "integer": Recipe(
+        (*EXACT, "insert_neurons", "schedule_neurons", "use_integers"),
+        "exact in integers: 8-bit weights and input, integer thresholds, the same bits everywhere",
+        source="Jacob et al. 2018, Hao et al. 2025",
+    ),
+    "graded": Recipe(
+        (*EXACT, "insert_graded_neurons"),
+        "causal, up to 15 levels per spike (4 bits)",
+        {
+            "normalize_for_steps": {"levels_per_step": 15},
+            "correct_quantization": {"levels_per_step": 15},
+        },
+        source="Hao et al. 2024",
     ),
 }
 DEFAULT_RECIPE = "rate"

@@ -20,11 +20,12 @@ from .early_exit import ExitRule
 from .energy import Constants
 from .energy import to_json as energy_json
 from .engines import DEFAULT_ENGINE, ENGINES
-from .metrics import stable_after, wilson_interval
+from .metrics import spread, stable_after, wilson_interval
 from .ranges import warn_of_ranges
 from .results import encode
 from .samples import SampleRecord, batches
-from .simulation import Runner, Simulation, check_threads, neurons
+from .schedule import Latency, Schedule, check_run
+from .simulation import Counts, Runner, Simulation, check_threads, neurons
 from .values import OutputValues, ValueRecorder
 from .workload import Workload, WorkloadRecorder
 
@@ -80,6 +81,8 @@ class Evaluation:
         values: How near every output comes to the ANN's values; None without the ANN.
         steps: [N]: steps that were simulated; fewer than T where a sample ended early.
         early_exit: Rule and what came of it; None if every sample took T steps.
+        schedule: Of the graph; None if it is causal. Decisions before its end mean nothing.
+        quiet_after: [N]: steps after which no neuron fired; None without signed neurons.
     """
 
     n_samples: int
@@ -102,6 +105,13 @@ class Evaluation:
     steps: Labels
     values: tuple[OutputValues, ...] | None = None
     early_exit: EarlyExit | None = None
+    schedule: Schedule | None = None
+    quiet_after: Counts | None = None
+
+    @property
+    def latency(self) -> Latency:
+        """What the steps of a sample are spent on."""
+        return Latency(0, 0, self.n_steps, 0) if self.schedule is None else self.schedule.latency
 
     @property
     def macs_per_sample(self) -> int:
@@ -140,6 +150,9 @@ class Evaluation:
             "n_samples": self.n_samples,
             "n_steps": self.n_steps,
             "latency_steps": self.n_steps,
+            "latency": self.latency.to_json(),
+            "schedule": None if self.schedule is None else self.schedule.name,
+            "quiet_after": None if self.quiet_after is None else spread(self.quiet_after),
             "ann_accuracy": self.ann_accuracy,
             "accuracy": None if self.accuracy is None else list(self.accuracy),
             "agreement": None if self.agreement is None else list(self.agreement),
@@ -155,11 +168,7 @@ class Evaluation:
             "data": data,
             "seed": seed,
             "warnings": list(self.warnings),
-            "stable_after": {
-                "mean": float(stable.mean()),
-                "median": float(np.median(stable)),
-                "percentile_95": float(np.percentile(stable, 95)),
-            },
+            "stable_after": spread(stable),
             "workload": self.workload.to_json(),
             "energy": energy_json(self.workload, constants or Constants()),
             "samples_sha256": self.samples,
@@ -215,6 +224,7 @@ def evaluate(
     if n_steps is None:
         n_steps = graph.metadata.get("n_steps", DEFAULT_N_STEPS)
     check_settings(n_steps=n_steps, batch_size=batch_size, engine=engine, n_threads=n_threads)
+    schedule = check_run(graph, n_steps, early_exit=exit_rule is not None)
     check_samples(graph, inputs, labels)
     readouts = read_readouts(graph)
     readout = readouts[0]
@@ -231,6 +241,7 @@ def evaluate(
     count_spikes = observe is not None or recorder.needs_counts
     steps = np.full(n_samples, n_steps)
     certain = np.zeros(n_samples, np.bool_)
+    quiet_after: list[Counts] = []
     seconds = 0.0
     record = SampleRecord(inputs)
     for chosen, batch in batches(inputs, batch_size):
@@ -242,6 +253,8 @@ def evaluate(
         recorder.add(batch, simulation)
         if observe is not None:
             observe(simulation)
+        if simulation.quiet_after is not None:
+            quiet_after.append(simulation.quiet_after)
         if simulation.steps is not None:
             steps[chosen] = simulation.steps
         if exit_rule is not None:
@@ -288,6 +301,8 @@ def evaluate(
         else EarlyExit(
             exit_rule, float(steps.mean()), float(((steps == n_steps) & ~certain).mean())
         ),
+        schedule=schedule,
+        quiet_after=np.concatenate(quiet_after) if quiet_after else None,
     )
 
 

@@ -73,6 +73,16 @@ def stable_after(decisions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.where(differs.any(axis=0), last + 1, 1).astype(np.int64)
 
 
+def spread(steps: npt.NDArray[np.int64]) -> dict[str, float]:
+    """Return mean, median, 95 % point and largest of numbers of steps."""
+    return {
+        "mean": float(steps.mean()),
+        "median": float(np.median(steps)),
+        "percentile_95": float(np.percentile(steps, 95)),
+        "largest": float(steps.max()),
+    }
+
+
 def confusion_matrix(
     labels: npt.NDArray[np.int64], decisions: npt.NDArray[np.int64], n_classes: int
 ) -> npt.NDArray[np.int64]:

@@ -38,11 +38,13 @@ def find_mmse_thresholds(
     result = {}
     for name, histogram in collect_histograms(graph, calibration).items():
         points = np.arange(N_BINS + 1) / N_BINS * histogram.maxima[:, None]
-        layer = _best(points.reshape(1, -1), histogram.weights.reshape(1, -1), n_levels)
-        values = np.broadcast_to(layer, histogram.maxima.shape[: 1 if per_channel else 0] or 1)
-        if per_channel:
-            channels = _best(points, histogram.weights, n_levels)
-            values = np.where(histogram.maxima > 0, channels, values)
+        if per_channel and (histogram.maxima > 0).all():
+            values = _best(points, histogram.weights, n_levels)
+        else:  # a channel that is never active gets the layer's threshold
+            values = _best(points.reshape(1, -1), histogram.weights.reshape(1, -1), n_levels)
+            if per_channel:
+                channels = _best(points, histogram.weights, n_levels)
+                values = np.where(histogram.maxima > 0, channels, values)
         rank = len(graph.types[name].shape)
         result[name] = values.astype(np.float32).reshape(-1, *(1,) * (rank - 1))
     return result

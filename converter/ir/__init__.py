@@ -5,6 +5,7 @@ from __future__ import annotations
 from .analog import OfMean
 from .graded import BinaryWeighted, Burst
 from .graph import Graph, Node
+from .integers import Quantize, SumPool
 from .interpret import run, run_nodes
 from .neurons import IntegrateFire, Neuron, Reset, SpikingMaxPool, StatefulOp
 from .ops import OPS, Activation, Op
@@ -25,11 +26,13 @@ __all__ = [
     "OfMean",
     "Op",
     "Pulse",
+    "Quantize",
     "Reset",
     "Samples",
     "SignedFire",
     "SpikingMaxPool",
     "StatefulOp",
+    "SumPool",
     "TensorType",
     "WaitFire",
     "run",

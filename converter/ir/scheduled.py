@@ -13,10 +13,32 @@ import numpy as np
 
 from ..errors import GraphError
 from .neurons import Neuron, StatefulOp
-from .ops import OPS, Scale
+from .ops import (
+    OPS,
+    Add,
+    AveragePool,
+    Concatenate,
+    Conv,
+    Dense,
+    Flatten,
+    GlobalAveragePool,
+    Identity,
+    InsertZeros,
+    Pad,
+    Reshape,
+    Scale,
+    Select,
+    Transpose,
+)
 from .types import MAX_N_STEPS, Array, TensorType
 
 MAX_LEVELS = 2**16
+
+AFFINE = (
+    Add, AveragePool, Concatenate, Conv, Dense, Flatten, GlobalAveragePool, Identity, InsertZeros,
+    Pad, Reshape, Scale, Select, Transpose,
+)  # fmt: skip
+"""What schedules may have between neurons: the sum of results is the result of the sum."""
 
 
 @dataclass(frozen=True, eq=False)

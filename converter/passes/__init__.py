@@ -5,14 +5,20 @@ from __future__ import annotations
 from .contract import Keeps, Pass
 from .correct_quantization import correct_quantization
 from .fold_batch_norm import fold_batch_norm
+from .insert_graded_neurons import insert_graded_neurons
 from .insert_neurons import insert_neurons
 from .normalize_for_steps import normalize_for_steps
 from .normalize_weights import normalize_weights
 from .remove_no_ops import remove_no_ops
+from .schedule_neurons import schedule_neurons
 from .strip_output_activation import strip_output_activation
+from .use_integers import use_integers
 
 RUECKAUER = "Rueckauer et al. 2017, doi:10.3389/fnins.2017.00682"
 LI = "Li et al. 2021"
+EXACT = "Hao et al. 2025; You et al. 2024, arXiv:2406.03470"
+LM_HT = "Hao et al. 2024, arXiv:2402.00411"
+JACOB = "Jacob et al. 2018"
 
 PASSES: dict[str, Pass] = {
     entry.name: entry
@@ -29,6 +35,9 @@ PASSES: dict[str, Pass] = {
             leaves_no=("Relu",),
             source=RUECKAUER,
         ),
+        Pass(insert_graded_neurons, Keeps.SIGNATURE, leaves_no=("Relu",), source=LM_HT),
+        Pass(schedule_neurons, Keeps.SIGNATURE, needs_no=("Relu", "BatchNorm"), source=EXACT),
+        Pass(use_integers, Keeps.SIGNATURE, needs_no=("Relu", "BatchNorm"), source=JACOB),
     )
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -31,6 +32,8 @@ from ..ir.ops import (
     Softmax,
     Transpose,
 )
+
+AnyArray = TypeVar("AnyArray", bound=np.ndarray[Any, Any])
 
 
 def rescale(graph: Graph, units: Mapping[str, Array]) -> Graph:
@@ -77,7 +80,7 @@ class _Rescaling:
         return np.ones((1,) * len(self.graph.types[name].shape), np.float32)
 
     def add(self, node: Node, op: Op, inputs: tuple[str, ...], unit: Array) -> None:
-        unit = _compact(unit)
+        unit = compact(unit)
         self.units[node.name] = unit
         noted = None if (unit == 1).all() else unit
         self.nodes.append(dataclasses.replace(node, op=op, inputs=inputs, unit=noted))
@@ -88,7 +91,7 @@ class _Rescaling:
         shape = self.graph.types[name].shape
         if np.array_equal(np.broadcast_to(have, shape), np.broadcast_to(unit, shape)):
             return name
-        ratio = _compact(have / unit)
+        ratio = compact(have / unit)
         fresh = f"{name}/rescaled"
         while fresh in self.names:
             fresh += "_"
@@ -214,12 +217,12 @@ def _back_to_one(state: _Rescaling, node: Node) -> None:
     state.add(node, node.op, (state.in_unit(operand, state.one(operand)),), state.one(node.name))
 
 
-def _compact(unit: Array) -> Array:
+def compact(unit: AnyArray) -> AnyArray:
     """Return `unit` with size 1 along every axis along which it does not change."""
     for axis in range(unit.ndim):
         first = unit.take([0], axis=axis)
         if unit.shape[axis] > 1 and (unit == first).all():
-            unit = first
+            unit = first  # type: ignore[assignment]
     return unit
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from ...converter.ir import Graph
 from ..simulation import Runner
-from . import event, reference
+from . import counts, event, reference
 
 
 class Engine(Protocol):
@@ -16,5 +16,9 @@ class Engine(Protocol):
         """Return a runner; the number of threads never changes a result."""
 
 
-ENGINES: dict[str, Engine] = {"event": event.compile_graph, "reference": reference.compile_graph}
+ENGINES: dict[str, Engine] = {
+    "event": event.compile_graph,
+    "reference": reference.compile_graph,
+    "counts": counts.compile_graph,
+}
 DEFAULT_ENGINE = "event"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 from rich import box
 from rich.console import JustifyMethod
 from rich.table import Table
@@ -25,7 +26,8 @@ def steps_to_show(n_steps: int) -> list[int]:
 def accuracy_table(evaluation: Evaluation) -> Table:
     """Return accuracy with its 95 % interval, and agreement with the ANN, against steps."""
     rows = []
-    for step in steps_to_show(evaluation.n_steps):
+    waits = evaluation.schedule is not None and evaluation.schedule.name != "settle"
+    for step in [evaluation.n_steps] if waits else steps_to_show(evaluation.n_steps):
         row = [str(step)]
         if evaluation.accuracy is not None:
             row += with_interval(evaluation, evaluation.accuracy[step - 1])
@@ -117,6 +119,20 @@ def summary_lines(evaluation: Evaluation) -> list[str]:
         *value_lines(evaluation),
         f"{evaluation.seconds:.1f} s in the {evaluation.engine} engine",
     ]
+    schedule = evaluation.schedule
+    if schedule is not None:
+        parts = schedule.latency
+        lines.append(
+            f"schedule {schedule.name}: {schedule.n_layers} layers of {schedule.n_levels} steps, "
+            f"{parts.n_steps} in all (pre-run {parts.pre_run}, pipeline {parts.pipeline}, read-out "
+            f"{parts.read_out}, drain {parts.drain}); decisions before the end mean nothing"
+        )
+    if evaluation.quiet_after is not None:
+        quiet = evaluation.quiet_after
+        lines.append(
+            f"no neuron fired after {quiet.mean():.1f} steps on average, "
+            f"{np.percentile(quiet, 95):.0f} for 95 % of the samples, {quiet.max()} at most"
+        )
     if evaluation.fallbacks:
         lines.append(f"in the reference engine's code: {', '.join(evaluation.fallbacks)}")
     if evaluation.analog:

@@ -121,7 +121,7 @@ def test_result_does_not_depend_on_the_batch(sample_graph):
             np.testing.assert_array_equal(a[:, 0], b[:, sample])
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ["event", "reference"])
 def test_input_that_does_not_fit(engine):
     with pytest.raises(GraphError, match=r"x \(Input\): got an array of shape \(1, 3\)"):
         ENGINES[engine](two_layers()).run((np.zeros((1, 3), np.float32),), 2)

@@ -26,7 +26,10 @@ def prepare(graph: Graph, name: str) -> Graph:
     """What the pass finds when it runs in the usual order."""
     order = list(PASSES)
     for earlier in order[: order.index(name)]:
-        if earlier in SIMPLIFY or earlier == "normalize_weights":
+        is_for_neurons = "Relu" in PASSES[name].needs_no
+        if earlier in {*SIMPLIFY, "normalize_weights"} or (
+            is_for_neurons and earlier == "insert_neurons"
+        ):
             graph = apply(graph, earlier)
     return graph
 
