@@ -137,6 +137,10 @@ _COMPUTE = {
     "Scale": _scale,
     "Add": lambda op, operands, kind, steps: sum(operands[1:], start=operands[0]),
     "Concatenate": lambda op, operands, kind, steps: np.concatenate(operands, axis=op.axis + 1),
+    "Reshape": lambda op, operands, kind, steps: operands[0].reshape(len(operands[0]), *op.shape),
+    "Transpose": lambda op, operands, kind, steps: operands[0].transpose(
+        0, *(axis + 1 for axis in op.permutation)
+    ),
     "Flatten": lambda op, operands, kind, steps: operands[0].reshape(len(operands[0]), -1),
     "GlobalAveragePool": lambda op, operands, kind, steps: (
         operands[0].sum(axis=(2, 3)) / np.prod(operands[0].shape[2:])

@@ -49,8 +49,8 @@ def test_converges_on_both_engines(name: str) -> None:
     assert sum(isinstance(node.op, IntegrateFire) for node in graph.nodes) >= 2
     (expected,) = run(source.graph, (X,))
     found = {}
-    for engine, compile_graph in ENGINES.items():
-        found[engine] = compile_graph(graph).run((X,), STEPS[-1]).outputs[0]
+    for engine in ("event", "reference"):
+        found[engine] = ENGINES[engine](graph).run((X,), STEPS[-1]).outputs[0]
     np.testing.assert_allclose(found["event"], found["reference"], atol=0.02 * abs(expected).max())
     errors = [np.abs(found["event"][step - 1] - expected).max() for step in STEPS]
     assert errors[2] < 0.02 * np.abs(expected).max()
