@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from spikeport.runtime.evaluate import Evaluation
     from spikeport.runtime.sweep.cluster import Cluster
 
-RECIPE_HELP = "rate, exact, integer, ...; `spikeport recipes` says what they do."
+RECIPE_HELP = (
+    "rate, classic, diehl, exact, integer or graded; `spikeport recipes` says what they do."
+)
 KEEP_HELP = "Keep a node without a spiking translation analog; repeatable."
 FORMAT_HELP = "snn, onnx, onnx-step or c; docs/exports.md says what each can hold."
 COMPILE_SECONDS = 0.3

@@ -77,6 +77,7 @@ def test_softmax_in_front_of_what_does_nothing_is_a_head():
 
 def test_every_analog_op_has_a_rule():
     from spikeport.converter.check import _RULES
+    from spikeport.converter.ir import Quantize, SumPool
 
     analog = {op for op in OPS.values() if not issubclass(op, StatefulOp)}
-    assert set(_RULES) == analog
+    assert set(_RULES) == analog - {Quantize, SumPool}  # which only passes make
