@@ -37,6 +37,7 @@ KEEP_HELP = "Keep a node without a spiking translation analog; repeatable."
 FORMAT_HELP = "snn, onnx, onnx-step or c; docs/exports.md says what each can hold."
 COMPILE_SECONDS = 0.3
 """How often to look whether kernels are being compiled."""
+FORMAT_HELP = "snn, onnx, onnx-step, c or nir; docs/exports.md says what each can hold."
 DATA_HELP = "fashion-mnist:test, fashion-mnist:train, an .npz with x (and y), or a folder of images"
 OUTPUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 SCHEDULER_HELP = "Simulate on a Dask cluster, as tcp://host:8786."
@@ -543,8 +544,11 @@ def inspect(file: str, shapes: tuple[str, ...]) -> None:
 @click.option("--to", "format_name", required=True, metavar="FORMAT", help=FORMAT_HELP)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="FILE")
 @click.option("--lossy", is_flag=True, help="Write also what loses part of the meaning; say what.")
-def export(file: Path, format_name: str, output: Path, lossy: bool) -> None:
-    """Write a spiking graph for other tools: ONNX and more (docs/exports.md).
+@click.option("--rewrite", "rewrites", multiple=True, help="nir: another spelling; repeatable.")
+def export(
+    file: Path, format_name: str, output: Path, lossy: bool, rewrites: tuple[str, ...]
+) -> None:
+    """Write a spiking graph for other tools: ONNX, NIR, C (docs/exports.md).
 
     What a format cannot say is refused, with all reasons at once.
 
@@ -561,13 +565,35 @@ def export(file: Path, format_name: str, output: Path, lossy: bool) -> None:
             f"{output}: is the file to read, expected another name",
             hint="nothing was written; give another name with -o",
         )
-    written = run(read_snn(file), format_name, output, lossy=lossy)
+    written = run(read_snn(file), format_name, output, lossy=lossy, rewrites=rewrites)
     for note in written.notes:
         click.echo(f"note: {note}")
     for loss in written.losses:
         click.echo(f"lost: {loss}")
     for suffix, data in written.files.items():
         click.echo(f"{output.with_suffix(suffix)}: {len(data):,} bytes")
+
+
+@main.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="OUT.snn")
+@click.option("--dt", type=float, help="Length of a time step.  [default: the file's, else 1]")
+def import_file(file: Path, output: Path, dt: float | None) -> None:
+    """Read a spiking network of another tool: FILE.nir.
+
+    \b
+    Example:
+      spikeport import network.nir -o network.snn
+    """  # noqa: D301
+    from spikeport.converter.exports.snn import write_snn
+    from spikeport.converter.files import check_output
+    from spikeport.converter.imports import read_graph
+
+    check_output(output, suffixes=(".snn",))
+    graph = read_graph(file, dt=dt)
+    digest = write_snn(graph, output)
+    click.echo(f"a time step is dt = {graph.metadata['imported']['dt']:g}")
+    click.echo(f"{output}: {output.stat().st_size:,} bytes, sha256 {digest[:16]}")
 
 
 @main.command()

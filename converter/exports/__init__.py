@@ -25,11 +25,13 @@ class Format:
         summary: For people.
         suffix: Of the file that is named; others lie beside it.
         encode: Returns the files of a graph; raises SpikeportErrors. `lossy` allows losses.
+        rewrites: Whether `encode` takes `rewrites`.
     """
 
     summary: str
     suffix: str
-    encode: Callable[[Graph, str, bool], Export]
+    encode: Callable[..., Export]
+    rewrites: bool = False
 
 
 def _encode_snn(graph: Graph, stem: str, lossy: bool) -> Export:
@@ -54,21 +56,31 @@ def _encode_c(graph: Graph, stem: str, lossy: bool) -> Export:
     return encode_c(graph, stem)
 
 
+def _encode_nir(graph: Graph, stem: str, lossy: bool, rewrites: tuple[str, ...] = ()) -> Export:
+    from .nir import encode_nir
+
+    return encode_nir(graph, lossy=lossy, rewrites=rewrites)
+
+
 FORMATS: dict[str, Format] = {
     "snn": Format("spikeport's own file", ".snn", _encode_snn),
     "onnx": Format("ONNX model of a whole run", ".onnx", _encode_onnx),
     "onnx-step": Format("ONNX model of one step, with its states", ".onnx", _encode_onnx_step),
     "c": Format("C99, an integer graph as a .c and a .h", ".c", _encode_c),
+    "nir": Format("NIR, for other simulators", ".nir", _encode_nir, rewrites=True),
 }
 
 
-def export(graph: Graph, name: str, path: Path, *, lossy: bool = False) -> Export:
+def export(
+    graph: Graph, name: str, path: Path, *, lossy: bool = False, rewrites: tuple[str, ...] = ()
+) -> Export:
     """Write a graph in another format; every file is complete, or none was touched.
 
     Args:
         graph: As `read_snn` gives it.
         name: A key of FORMATS.
         path: Where to, with the format's suffix; an existing file is replaced.
+        rewrites: Other spellings of the same graph, of formats that have some.
         lossy: Write also what loses part of the meaning; the result says what.
 
     Raises:
@@ -77,8 +89,14 @@ def export(graph: Graph, name: str, path: Path, *, lossy: bool = False) -> Expor
     """
     chosen: Format = find(FORMATS, name, "format", FormatError)
     check_output(path, suffixes=(chosen.suffix,))
+    if rewrites and not chosen.rewrites:
+        raise FormatError(
+            f"--rewrite {rewrites[0]}: {name} has no rewrites, expected none",
+            hint="nir has some, docs/exports.md lists them",
+        )
+    options = {"rewrites": rewrites} if chosen.rewrites else {}
     try:
-        result = chosen.encode(graph, path.stem, lossy)
+        result = chosen.encode(graph, path.stem, lossy, **options)
     except SpikeportError as error:
         raise error.at(str(path)) from error
     for suffix, data in reversed(result.files.items()):

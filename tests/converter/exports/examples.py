@@ -107,7 +107,7 @@ def _behind(op: Op, name: str = "op") -> Graph:
         start.add("behind", conv(4, start.shape()[0], (1, 1)))
     else:
         gain = np.full((1,) * len(start.shape()), 80, np.float32)
-        start.add("behind", Scale(gain, gain - 70))
+        start.add("behind", Scale(gain, 0 * gain))
     return start.fire("second").finish()
 
 
@@ -204,7 +204,7 @@ EXAMPLES: dict[str, Callable[[], Graph]] = {
     "Flatten": _flatten,
     "Reshape": lambda: _behind(Reshape((8, 8))),
     "Transpose": lambda: _behind(Transpose((1, 2, 0))),
-    "Pad": lambda: _behind(Pad(((0, 0), (1, 0), (0, 2)))),
+    "Pad": lambda: _behind(Pad(((0, 0), (1, 0), (0, 3)))),
     "Add": lambda: _two(Add()),
     "Concatenate": lambda: _two(Concatenate(0)),
     "Softmax": lambda: _at_the_end(Softmax(0)),
