@@ -34,7 +34,6 @@ RECIPE_HELP = (
     "rate, classic, diehl, exact, integer or graded; `spikeport recipes` says what they do."
 )
 KEEP_HELP = "Keep a node without a spiking translation analog; repeatable."
-FORMAT_HELP = "snn, onnx, onnx-step or c; docs/exports.md says what each can hold."
 COMPILE_SECONDS = 0.3
 """How often to look whether kernels are being compiled."""
 FORMAT_HELP = "snn, onnx, onnx-step, c or nir; docs/exports.md says what each can hold."
