@@ -251,7 +251,7 @@ def _thin_out(axes: Axes, n_layers: int) -> None:
 
 
 NEEDS_LABELS = "needs data with labels"
-NEEDS_ANN = "needs the source network: --ann MODEL"
+NEEDS_ANN = "needs the source network: --ann MODEL, and integrate-and-fire neurons"
 FIGURES: dict[str, Plot] = {
     "accuracy": Plot(
         "Accuracy against steps",

@@ -115,7 +115,7 @@ def test_the_same_content_gives_the_same_page(page, everything):
 def test_without_labels_and_source_what_is_missing_is_said():
     poor = render(content(labels=False, ann=False))
     assert "Not shown: Confusion matrix; it needs data with labels." in poor
-    assert "Not shown: Error budget; it needs the source network: --ann MODEL." in poor
+    assert "Not shown: Error budget; it needs the source network: --ann MODEL, and integr" in poor
     assert "Not shown: Early exit; it needs --early-exit LOSS --exit-data DATA." in poor
     assert '<figure id="latency">' in poor
     assert '<figure id="rates">' in poor
