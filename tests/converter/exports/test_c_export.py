@@ -11,10 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spikeport.converter.convert import convert
 from spikeport.converter.errors import FormatError, UnsupportedOpError
 from spikeport.converter.exports.c import TRANSLATED, encode_c
 from spikeport.converter.ir import Graph, IntegrateFire, Node
 from spikeport.converter.ir.ops import Conv, Dense, Input
+from spikeport.models.datasets import load_data
+from spikeport.models.registry import weights_path
 from spikeport.runtime.engines.reference import simulate
 
 from .examples import EXAMPLES, MORE, draw_inputs
@@ -225,3 +228,20 @@ def test_analog_graphs_are_refused():
     nodes = small_graph().nodes[:2]
     with pytest.raises(UnsupportedOpError, match="graph: has no neuron, expected a spiking graph"):
         encode_c(Graph(nodes, ("x",), ("dense",)), "net")
+
+
+@pytest.mark.slow
+def test_lenet_in_integers_gives_identical_counts_on_20_images(tmp_path):
+    if GCC is None:
+        pytest.skip("there is no gcc on this machine")
+    train = load_data("fashion-mnist:train", ((28, 28, 1),), shipped=True)
+    images = load_data("fashion-mnist:test", ((28, 28, 1),), shipped=True, limit=20).inputs
+    graph = convert(weights_path("lenet"), train.inputs, n_steps=4, recipe="integer").graph
+    n_steps = graph.metadata["schedule"]["n_steps"]
+    program = compile_all({"lenet": graph}, tmp_path, *SANITIZERS, "-O1")
+    (quantize,) = (node.op for node in graph.nodes if type(node.op).__name__ == "Quantize")
+    given = (quantize.apply(images[0]),)
+    expect_equal(program, "lenet", graph, images, given, n_steps)
+    sums, _ = run_program(program, "lenet", graph, given, n_steps)
+    (outputs,) = simulate(graph, images, n_steps).outputs
+    np.testing.assert_array_equal(sums.argmax(axis=2).T, outputs.argmax(axis=2))
