@@ -1,6 +1,6 @@
 """How our event engine's time grows: with steps, threads and batch; its memory, its counting.
 
-    .venv/bin/python benchmarks/scaling.py [--rounds N]
+    .venv/bin/python benchmarks/scaling.py [--rounds N] [--max-steps T] [--max-batch N]
 
 onnxruntime's pass of the same network, with the same threads and batch, is timed in turn with it.
 Writes scaling.json, .md, .svg and .png into benchmarks/results.
@@ -37,7 +37,7 @@ BATCHES = (1, 2, 8, 32, 128, 512, 1024)
 THREADS = (1, 2)
 N_STEPS = 32
 """Where something else is varied."""
-N_STEP_IMAGES = 16
+N_STEP_IMAGES = 8
 REST = 0.02
 """Seconds between two runs."""
 N_BATCH_IMAGES = 32
@@ -83,16 +83,20 @@ def make_ann(folder: Path) -> dict[int, Callable[[np.ndarray], Any]]:
     return {n: make(n) for n in THREADS}
 
 
-def take_turns(runs: dict[Any, Callable[[], Any]], n_rounds: int) -> dict[Any, float]:
-    """Return the median time of every run in seconds, behind one round to warm up."""
-    times: dict[Any, list[float]] = {key: [] for key in runs}
+def take_turns(runs: dict[Any, Callable[[], Any]], n_rounds: int) -> dict[Any, tuple[float, float]]:
+    """Return the median time and CPU time of every run in seconds, behind one round to warm up."""
+    times: dict[Any, list[tuple[float, float]]] = {key: [] for key in runs}
     for _ in range(n_rounds + 1):
         for key, run in runs.items():
             time.sleep(REST)  # idle threads of onnxruntime spin for a while
-            started = time.perf_counter()
+            started, cpu = time.perf_counter(), time.process_time()
             run()
-            times[key].append(time.perf_counter() - started)
-    return {key: statistics.median(found[1:]) for key, found in times.items()}
+            times[key].append((time.perf_counter() - started, time.process_time() - cpu))
+    medians = {}
+    for key, found in times.items():
+        wall, cpu_seconds = zip(*found[1:], strict=True)
+        medians[key] = statistics.median(wall), statistics.median(cpu_seconds)
+    return medians
 
 
 def run_batches(run: Callable[[np.ndarray], Any], x: np.ndarray, batch: int) -> Callable[[], Any]:
@@ -108,8 +112,13 @@ def measure_steps(
     images = x[:N_STEP_IMAGES]
     runs = {(t, n): (lambda t=t, n=n: runners[n].run((images,), t)) for t in STEPS for n in THREADS}
     return [
-        {"steps": t, "threads": n, "event_ms": 1000 * seconds / len(images)}
-        for (t, n), seconds in take_turns(runs, n_rounds).items()
+        {
+            "steps": t,
+            "threads": n,
+            "event_ms": 1000 * wall / len(images),
+            "event_cpu_ms": 1000 * cpu / len(images),
+        }
+        for (t, n), (wall, cpu) in take_turns(runs, n_rounds).items()
     ]
 
 
@@ -119,17 +128,20 @@ def measure_batches(
     x: np.ndarray,
     n_rounds: int,
 ) -> list[dict[str, Any]]:
-    """Return milliseconds per image of both, batch x threads."""
+    """Return milliseconds per image of both, batch x threads, up to the number of images."""
     rows = []
-    for batch in BATCHES:
+    for batch in [batch for batch in BATCHES if batch <= len(x)]:
         for n in THREADS:
             event = run_batches(lambda x, n=n: runners[n].run((x,), N_STEPS), x, batch)
             found = take_turns({"event": event, "ann": run_batches(passes[n], x, batch)}, n_rounds)
-            per_image = {k: 1000 * s / max(batch, N_BATCH_IMAGES) for k, s in found.items()}
-            rows.append({
-                "batch": batch, "threads": n, "event_ms": per_image["event"],
-                "ann_ms": per_image["ann"], "passes": per_image["event"] / per_image["ann"],
-            })  # fmt: skip
+            n_images = max(batch, N_BATCH_IMAGES)
+            row: dict[str, Any] = {"batch": batch, "threads": n}
+            for key, (wall, cpu) in found.items():
+                row[f"{key}_ms"] = 1000 * wall / n_images
+                row[f"{key}_cpu_ms"] = 1000 * cpu / n_images
+            row["passes"] = row["event_ms"] / row["ann_ms"]
+            row["cpu_passes"] = row["event_cpu_ms"] / row["ann_cpu_ms"]
+            rows.append(row)
     return rows
 
 
@@ -147,10 +159,10 @@ def measure_counting(runner: EventRunner, x: np.ndarray, n_rounds: int) -> float
     return statistics.median(shares)
 
 
-def measure_memory(folder: Path) -> list[dict[str, Any]]:
+def measure_memory(folder: Path, all_steps: list[int]) -> list[dict[str, Any]]:
     """Return megabytes above what the imports take, by steps; each in a process of its own."""
     rows = []
-    for steps in STEPS:
+    for steps in all_steps:
         command = [sys.executable, "-c", MEMORY, str(folder / "ours.snn"), str(steps)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         rows.append({"steps": steps, "megabytes": float(done.stdout)})
@@ -160,34 +172,37 @@ def measure_memory(folder: Path) -> list[dict[str, Any]]:
 def to_markdown(content: dict[str, Any]) -> str:
     """Return three tables: steps, batches, memory and counting."""
     setting, machine = content["setting"], content["machine"]
-    times = {(row["steps"], row["threads"]): row["event_ms"] for row in content["steps"]}
+    found = {(row["steps"], row["threads"]): row for row in content["steps"]}
     megabytes = {row["steps"]: row["megabytes"] for row in content["memory"]}
+    base = found[N_STEPS, 1]["event_cpu_ms"]
     lines = [
         f"`vgg`, event engine, {machine['cores']} cores of {machine['cpu']}, "
-        f"{content['date'][:10]}; medians of {setting['rounds']} runs, taking turns; other "
-        f"programs kept {content['cores_busy_elsewhere']:.2f} cores busy meanwhile.",
+        f"{content['date'][:10]}; medians of {setting['rounds']} runs, taking turns. Other "
+        f"programs kept {content['cores_busy_elsewhere']:.2f} cores busy meanwhile, which CPU time "
+        "feels less than the clock.",
         "",
-        "| T | 1 thread, ms per image | 2 threads | gain of 2 threads | time / time at T = 32, 1 "
-        "thread | memory above the imports, MB |",
-        "|---:|---:|---:|---:|---:|---:|",
+        "| T | 1 thread, ms per image | its CPU time | times that at T = 32 | 2 threads, ms | gain "
+        "of 2 threads | memory above the imports, MB |",
+        "|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for t in STEPS:
-        one, two = times[t, 1], times[t, 2]
+    for t in megabytes:
+        one, two = found[t, 1], found[t, 2]
         lines.append(
-            f"| {t} | {one:.2f} | {two:.2f} | {one / two:.2f} | {one / times[N_STEPS, 1]:.2f} | "
-            f"{megabytes[t]:.0f} |"
+            f"| {t} | {one['event_ms']:.2f} | {one['event_cpu_ms']:.2f} | "
+            f"{one['event_cpu_ms'] / base:.2f} | {two['event_ms']:.2f} | "
+            f"{one['event_ms'] / two['event_ms']:.2f} | {megabytes[t]:.0f} |"
         )
     lines += [
         "",
         f"T = {N_STEPS}, {setting['images']} images, onnxruntime's pass with the same batch and "
         "threads:",
         "",
-        "| batch | threads | ms per image | onnxruntime, ms | passes |",
-        "|---:|---:|---:|---:|---:|",
+        "| batch | threads | ms per image | onnxruntime, ms | passes | CPU time, passes |",
+        "|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [
         f"| {row['batch']} | {row['threads']} | {row['event_ms']:.2f} | {row['ann_ms']:.3f} | "
-        f"{row['passes']:.1f} |"
+        f"{row['passes']:.1f} | {row['cpu_passes']:.1f} |"
         for row in content["batches"]
     ]
     share = 100 * content["counting_share"]
@@ -197,11 +212,14 @@ def to_markdown(content: dict[str, Any]) -> str:
 
 @click.command()
 @click.option("--rounds", type=click.IntRange(5), default=5, show_default=True)
-def main(rounds: int) -> None:
+@click.option("--max-steps", type=click.IntRange(N_STEPS), default=max(STEPS), show_default=True)
+@click.option("--max-batch", type=click.IntRange(1), default=max(BATCHES), show_default=True)
+def main(rounds: int, max_steps: int, max_batch: int) -> None:
     """Measure and write the results."""
+    all_steps = [steps for steps in STEPS if steps <= max_steps]
     with tempfile.TemporaryDirectory(prefix="scaling-") as name:
         folder = Path(name)
-        n_images = max(BATCHES)
+        n_images = max(max_batch, N_BATCH_IMAGES)
         write_exchange(
             folder, network="vgg", n_steps=N_STEPS, n_images=n_images, batch_size=1, n_threads=1
         )
@@ -209,11 +227,11 @@ def main(rounds: int) -> None:
             x = np.ascontiguousarray(arrays["x"].transpose(0, 2, 3, 1))
         busy, started = busy_elsewhere(), time.perf_counter()
         runners = make_runners(folder)
-        steps = measure_steps(runners, x, rounds)
+        steps = measure_steps(runners, x, rounds, all_steps)
         batches = measure_batches(runners, make_ann(folder), x, rounds)
         counting = measure_counting(runners[1], x, rounds)
         busy = (busy_elsewhere() - busy) / (time.perf_counter() - started)
-        memory = measure_memory(folder)
+        memory = measure_memory(folder, all_steps)
     content = {
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
         "machine": describe_machine() | {"load_average_behind": os.getloadavg()[0]},

@@ -22,21 +22,25 @@ def main() -> None:
         rows = [row for row in content["steps"] if row["threads"] == threads]
         label = f"{threads} thread" + "s" * (threads > 1)
         steps = [row["steps"] for row in rows]
-        left.plot(steps, [row["event_ms"] for row in rows], marker="o", color=color, label=label)
+        left.plot(
+            steps, [row["event_cpu_ms"] for row in rows], marker="o", color=color, label=label
+        )
         rows = [row for row in content["batches"] if row["threads"] == threads]
         batches = [row["batch"] for row in rows]
-        right.plot(batches, [row["passes"] for row in rows], marker="o", color=color, label=label)
+        right.plot(
+            batches, [row["cpu_passes"] for row in rows], marker="o", color=color, label=label
+        )
     left.set_xscale("log", base=2)
     left.set_yscale("log", base=2)
     left.set_xticks(steps, map(str, steps))
     left.yaxis.set_major_formatter("{x:g}")
     left.set_xlabel("steps")
-    left.set_ylabel("ms per image")
+    left.set_ylabel("CPU ms per image")
     right.set_xscale("log", base=2)
     right.set_xticks(batches, map(str, batches))
     right.set_ylim(0, None)
     right.set_xlabel("batch, T = 32")
-    right.set_ylabel("passes of onnxruntime")
+    right.set_ylabel("CPU time in passes of onnxruntime")
     for axes in (left, right):
         axes.legend(frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
