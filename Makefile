@@ -31,6 +31,8 @@ bench: $(STAMP)  ## measure into benchmarks/results; takes an hour or so
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/early_exit.py
+	$(BIN)/python benchmarks/layers.py
+	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/side_by_side.py
 
 clean:  ## remove everything that make made
