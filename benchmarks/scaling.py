@@ -106,11 +106,13 @@ def run_batches(run: Callable[[np.ndarray], Any], x: np.ndarray, batch: int) -> 
 
 
 def measure_steps(
-    runners: dict[int, EventRunner], x: np.ndarray, n_rounds: int
+    runners: dict[int, EventRunner], x: np.ndarray, n_rounds: int, all_steps: list[int]
 ) -> list[dict[str, Any]]:
     """Return milliseconds per image, steps x threads."""
     images = x[:N_STEP_IMAGES]
-    runs = {(t, n): (lambda t=t, n=n: runners[n].run((images,), t)) for t in STEPS for n in THREADS}
+    runs = {
+        (t, n): (lambda t=t, n=n: runners[n].run((images,), t)) for t in all_steps for n in THREADS
+    }
     return [
         {
             "steps": t,
