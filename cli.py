@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from spikeport.runtime.sweep.cluster import Cluster
 
 RECIPE_HELP = (
-    "rate, classic, diehl, exact, integer or graded; `spikeport recipes` says what they do."
+    "rate, fitted, classic, diehl, exact, integer or graded; `spikeport recipes` says what they do."
 )
 KEEP_HELP = "Keep a node without a spiking translation analog; repeatable."
 COMPILE_SECONDS = 0.3

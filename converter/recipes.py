@@ -38,6 +38,11 @@ RECIPES: dict[str, Recipe] = {
         "channel-wise 99.9 percentile, reset by subtraction, initial potential 1/2",
         source="Rueckauer et al. 2017",
     ),
+    "fitted": Recipe(
+        (*SIMPLIFY, "calibrate_neurons"),
+        "thresholds, initial potentials and biases fitted to the spikes of T steps, layer by layer",
+        source="Li et al. 2021",
+    ),
     "classic": Recipe(
         (*SIMPLIFY, "normalize_weights", "insert_neurons"),
         "layer-wise 99.9 percentile, reset by subtraction, initial potential 0",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .calibrate_neurons import calibrate_neurons
 from .contract import Keeps, Pass
 from .correct_quantization import correct_quantization
 from .fold_batch_norm import fold_batch_norm
@@ -38,6 +39,13 @@ PASSES: dict[str, Pass] = {
         Pass(insert_graded_neurons, Keeps.SIGNATURE, leaves_no=("Relu",), source=LM_HT),
         Pass(schedule_neurons, Keeps.SIGNATURE, needs_no=("Relu", "BatchNorm"), source=EXACT),
         Pass(use_integers, Keeps.SIGNATURE, needs_no=("Relu", "BatchNorm"), source=JACOB),
+        Pass(
+            calibrate_neurons,
+            Keeps.SIGNATURE,
+            needs_no=("BatchNorm",),
+            leaves_no=("Relu",),
+            source=LI,
+        ),
     )
 }
 

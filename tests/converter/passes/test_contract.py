@@ -10,7 +10,7 @@ from spikeport.converter.passes import PASSES, Keeps, Pass
 from spikeport.converter.passes.contract import SUPPLIED
 from spikeport.converter.recipes import SIMPLIFY
 
-MEASURED = {"correct_quantization"}
+MEASURED = {"correct_quantization", "calibrate_neurons"}
 """Passes that measure what is left to correct, which a second run finds smaller, not zero."""
 
 
