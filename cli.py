@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from spikeport.runtime.sweep.cluster import Cluster
 
 RECIPE_HELP = (
-    "rate, fitted, classic, diehl, exact, integer or graded; `spikeport recipes` says what they do."
+    "rate, light, fitted, classic, diehl, exact, integer or graded; `spikeport recipes` says "
+    "what they do."
 )
 KEEP_HELP = "Keep a node without a spiking translation analog; repeatable."
 COMPILE_SECONDS = 0.3
@@ -201,7 +202,7 @@ def convert(
     Example:
       spikeport convert lenet --calibration fashion-mnist:train -o lenet.snn
       spikeport convert lenet --calibration fashion-mnist:train -o lenet.snn \\
-          --set normalize_weights.percentile=99.5
+          --set normalize_for_rates.clipped=10
     """  # noqa: D301
     from spikeport.converter.convert import convert as run
     from spikeport.converter.exports.snn import write_snn

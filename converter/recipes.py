@@ -34,9 +34,15 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "rate": Recipe(
-        (*SIMPLIFY, "normalize_weights", "insert_neurons"),
-        "channel-wise 99.9 percentile, reset by subtraction, initial potential 1/2",
-        source="Rueckauer et al. 2017",
+        (*SIMPLIFY, "normalize_for_rates", "insert_neurons", "correct_biases"),
+        "causal: channel-wise percentile for T, initial potential 1/2, biases corrected on spikes",
+        source="Rueckauer et al. 2017, Li et al. 2021",
+    ),
+    "light": Recipe(
+        (*SIMPLIFY, "normalize_for_steps", "insert_neurons", "correct_biases"),
+        "causal: thresholds of least squared error for T, biases corrected on spikes once",
+        {"correct_biases": {"n_rounds": 1}},
+        source="Li et al. 2021",
     ),
     "fitted": Recipe(
         (*SIMPLIFY, "calibrate_neurons"),

@@ -21,7 +21,7 @@ BATCH_SIZE = 50
 
 CAUSES: dict[str, str] = {
     "clipping": "calibrate with samples like these, scaled alike, or raise the thresholds "
-    "(--set normalize_weights.percentile=99.99)",
+    "(--set normalize_for_rates.clipped=5; in the recipe classic: normalize_weights.percentile)",
     "quantisation": "take more steps (--n-steps)",
     "reset": "let the neurons reset by subtraction (--set insert_neurons.reset=subtract)",
     "unevenness": "take more steps (--n-steps), or a schedule in which layers wait for all their "

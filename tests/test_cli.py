@@ -81,7 +81,7 @@ def test_recipes_are_listed_with_their_passes_and_options():
     for name, recipe in RECIPES.items():
         assert f"{name}: {recipe.summary} ({recipe.source})\n" in output
     assert "  insert_neurons initial_potential=0.0 reset=zero\n" in output
-    assert "  normalize_weights percentile=99.9 per_channel=true\n" in output
+    assert "  normalize_weights percentile=99.9 per_channel=false\n" in output
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -219,7 +219,7 @@ def convert_mlp(folder, *more: object):
         (("--recipe", "rat"), "recipe 'rat': does not exist"),
         (("--set", "normalize.percentile=3"), "pass 'normalize': does not exist"),
         (("--set", "normalize_weights.percent=3"), "option of normalize_weights 'percent'"),
-        (("--set", "normalize_weights.percentile=101"), "expected 0 < percentile <= 100"),
+        (("--set", "normalize_for_rates.clipped=101"), "clipped 101.0, expected 0 <= clipped"),
         (("--n-steps", 0), "n_steps 0, expected an integer of at least 1"),
         (("--calibration-samples", 0), "number of samples 0, expected at least 1"),
         (("--calibration", "nowhere"), "nowhere: no such data"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from .calibrate_neurons import calibrate_neurons
 from .contract import Keeps, Pass
+from .correct_biases import correct_biases
 from .correct_quantization import correct_quantization
 from .fold_batch_norm import fold_batch_norm
 from .insert_graded_neurons import insert_graded_neurons
 from .insert_neurons import insert_neurons
+from .normalize_for_rates import normalize_for_rates
 from .normalize_for_steps import normalize_for_steps
 from .normalize_weights import normalize_weights
 from .remove_no_ops import remove_no_ops
@@ -28,6 +30,7 @@ PASSES: dict[str, Pass] = {
         Pass(strip_output_activation, Keeps.DECISION),
         Pass(fold_batch_norm, Keeps.FUNCTION, leaves_no=("BatchNorm",), source=RUECKAUER),
         Pass(normalize_weights, Keeps.FUNCTION, needs_no=("BatchNorm",), source=RUECKAUER),
+        Pass(normalize_for_rates, Keeps.FUNCTION, needs_no=("BatchNorm",), source=RUECKAUER),
         Pass(normalize_for_steps, Keeps.FUNCTION, needs_no=("BatchNorm",), source=LI),
         Pass(correct_quantization, Keeps.SIGNATURE, needs_no=("BatchNorm",), source=LI),
         Pass(
@@ -46,6 +49,7 @@ PASSES: dict[str, Pass] = {
             leaves_no=("Relu",),
             source=LI,
         ),
+        Pass(correct_biases, Keeps.SIGNATURE, needs_no=("Relu", "BatchNorm"), source=LI),
     )
 }
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
-
 import numpy as np
 
 from ..errors import PassError
-from ..ir import Array, Graph, Node, Op
-from ..ir.ops import Add, Conv, Dense, Input, Relu, Scale
-
-BATCH_SIZE = 25
+from ..ir import Array, Graph
+from ..ir.ops import Conv, Dense, Input, Relu
+from .biases import add_biases, apply_in_parts, channel_means
 
 
 def correct_quantization(
@@ -61,84 +57,27 @@ def correct_quantization(
             exact[node.name] = quantised[node.name] = fed[node.name]
             continue
         quantised_operands = [quantised[name] for name in node.inputs]
-        exact[node.name] = _apply(node.op, [exact[name] for name in node.inputs])
+        exact[node.name] = apply_in_parts(node.op, [exact[name] for name in node.inputs])
         if isinstance(node.op, Relu):
             (before,) = node.inputs
             levels = _quantise(quantised[before], n_levels)
-            shift = _mean(exact[before] - quantised[before])
+            shift = channel_means(exact[before] - quantised[before])
             levels = _quantise(quantised[before] + shift, n_levels)
-            shift = shift + _mean(exact[node.name] - levels)
+            shift = shift + channel_means(exact[node.name] - levels)
             quantised[node.name] = _quantise(quantised[before] + shift, n_levels)
             shifts[node.name] = shift
         else:
-            quantised[node.name] = _apply(node.op, quantised_operands)
+            quantised[node.name] = apply_in_parts(node.op, quantised_operands)
             is_layer = isinstance(node.op, Conv | Dense) and not graph.consumers[node.name]
             if is_layer:
-                shifts[node.name] = _mean(exact[node.name] - quantised[node.name])
+                shifts[node.name] = channel_means(exact[node.name] - quantised[node.name])
         for name in node.inputs:
             if last_use[name] == place:
                 exact.pop(name, None)
                 quantised.pop(name, None)
-    return _add_biases(graph, shifts)
-
-
-def _add_biases(graph: Graph, shifts: Mapping[str, Array]) -> Graph:
-    """Add a shift per channel in front of every named ReLU, and to every named output."""
-    by_layer: dict[str, Array] = {}
-    inserted: dict[str, Array] = {}
-    for name, shift in shifts.items():
-        is_relu = isinstance(graph.by_name[name].op, Relu)
-        layer = _find_layer(graph, graph.by_name[name].inputs[0]) if is_relu else name
-        if layer is None:
-            inserted[name] = shift
-        else:
-            by_layer[layer] = shift
-    nodes: list[Node] = []
-    for node in graph.nodes:
-        if node.name in by_layer:
-            node = dataclasses.replace(node, op=_shifted(node.op, by_layer[node.name]))
-        elif node.name in inserted:
-            shift = inserted[node.name]
-            name = graph.fresh_name(f"{node.name}/bias")
-            nodes.append(Node(name, Scale(np.ones_like(shift), shift), node.inputs))
-            node = dataclasses.replace(node, inputs=(name,))
-        nodes.append(node)
-    return graph.replace(nodes=tuple(nodes))
-
-
-def _find_layer(graph: Graph, name: str) -> str | None:
-    """Return the layer whose bias reaches this value and nothing else, if there is one."""
-    node = graph.by_name[name]
-    if not graph.is_only_use(name):
-        return None
-    if isinstance(node.op, Conv | Dense):
-        return name
-    found = (_find_layer(graph, operand) for operand in node.inputs)
-    return next(filter(None, found), None) if isinstance(node.op, Add) else None
-
-
-def _shifted(op: Op, shift: Array) -> Op:
-    if not isinstance(op, Conv | Dense):
-        raise TypeError(f"{type(op).__name__}: expected Conv or Dense")
-    return dataclasses.replace(op, bias=op.bias + shift.reshape(-1))
-
-
-def _apply(op: Op, operands: list[Array]) -> Array:
-    """Apply an op to many samples, a few at a time."""
-    parts = [
-        op.apply(*(operand[start : start + BATCH_SIZE] for operand in operands))
-        for start in range(0, len(operands[0]), BATCH_SIZE)
-    ]
-    return np.concatenate(parts)
+    return add_biases(graph, shifts)
 
 
 def _quantise(potential: Array, n_levels: int) -> Array:
     levels = np.clip(np.floor(potential * n_levels + np.float32(0.5)), 0, n_levels)
     return np.asarray(levels / np.float32(n_levels), np.float32)
-
-
-def _mean(values: Array) -> Array:
-    """Return the mean per channel, [C, 1, ...]."""
-    axes = (0, *range(2, values.ndim))
-    means = values.mean(axis=axes, dtype=np.float64)
-    return np.asarray(means, np.float32).reshape(-1, *(1,) * (values.ndim - 2))

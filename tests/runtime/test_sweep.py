@@ -66,6 +66,8 @@ data = "data.npz"
 engine = "reference"
 """
 
+CLASSIC = HEAD + 'recipe = "classic"\n'
+
 
 def write(folder, text, name="sweep.toml"):
     (folder / name).write_text(text)
@@ -76,7 +78,7 @@ def test_every_combination_once(folder):
     cells = read_sweep(
         write(
             folder,
-            HEAD
+            CLASSIC
             + """
             [[grid]]
             n_steps = [2, 4]
@@ -126,7 +128,7 @@ def test_the_example_of_the_documentation(folder):
         (HEAD + f"n_steps = {[*range(1, 400)]}\nlimit = {[*range(1, 400)]}", DataError,
          r"grid 1: has 159201 cells, expected at most 100000"),
         (HEAD + 'recipe = "best"', PassError, r"recipe 'best': does not exist"),
-        (HEAD + "options.normalize_weights.percent = 3", PassError, r"percent': does not exist"),
+        (CLASSIC + "options.normalize_weights.percent = 3", PassError, r"percent': does not exist"),
     ],
 )  # fmt: skip
 def test_files_that_are_refused(folder, text, error, message):
@@ -154,7 +156,7 @@ def test_only_what_is_missing_is_run(folder):
         other = read_sweep(write(folder, HEAD.replace("net", "other") + "n_steps = [2, 4]"))
         assert run_sweep(other, store).n_done == 2
         first, *_ = store.rows()
-    assert first.settings["options"]["normalize_weights"]["percentile"] == 99.9
+    assert first.settings["options"]["normalize_for_rates"]["clipped"] == 20.0
     assert first.result["n_samples"] == 40
     assert "seconds" not in first.result
 
@@ -172,7 +174,7 @@ def test_tables(folder):
     path, store = (
         write(
             folder,
-            HEAD + "n_steps = [2, 4]\noptions.normalize_weights.percentile = [99, 100]",
+            CLASSIC + "n_steps = [2, 4]\noptions.normalize_weights.percentile = [99, 100]",
         ),
         folder / "r.sqlite",
     )

@@ -10,8 +10,11 @@ from spikeport.converter.passes import PASSES, Keeps, Pass
 from spikeport.converter.passes.contract import SUPPLIED
 from spikeport.converter.recipes import SIMPLIFY
 
-MEASURED = {"correct_quantization", "calibrate_neurons"}
-"""Passes that measure what is left to correct, which a second run finds smaller, not zero."""
+MEASURED = {
+    "correct_quantization", "correct_biases", "calibrate_neurons", "normalize_for_rates",
+}  # fmt: skip
+"""Passes that find something else in a second run: what is left to correct, which is smaller, not
+zero; the layer's percentile, which channels get that are never active."""
 
 
 def random_inputs(graph: Graph, n_samples: int = 5) -> tuple[np.ndarray, ...]:
