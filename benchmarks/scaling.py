@@ -43,12 +43,14 @@ REST = 0.02
 N_BATCH_IMAGES = 32
 """At least so many images are run for one time."""
 MEMORY = """
-import resource, sys
+import sys
 import numpy as np
 from pathlib import Path
 from spikeport.converter.exports.snn import read_snn
 from spikeport.runtime.engines.event import compile_graph
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def peak():  # of this process; ru_maxrss would begin with that of its parent
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 graph = read_snn(Path(sys.argv[1]))
 import numba, spikeport.runtime.kernels.events
 before = peak()
