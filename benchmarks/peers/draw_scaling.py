@@ -25,6 +25,8 @@ def main() -> None:
         left.plot(
             steps, [row["event_cpu_ms"] for row in rows], marker="o", color=color, label=label
         )
+        if threads > 1:  # waiting threads of onnxruntime spin: their CPU time says nothing
+            continue
         rows = [row for row in content["batches"] if row["threads"] == threads]
         batches = [row["batch"] for row in rows]
         right.plot(
