@@ -40,7 +40,7 @@ def main() -> None:
     left.set_ylabel("CPU ms per image")
     right.set_xscale("log", base=2)
     right.set_xticks(batches, map(str, batches))
-    right.set_ylim(0, None)
+    right.set_ylim(0, 1.4 * right.get_ylim()[1])
     right.set_xlabel("batch, T = 32")
     right.set_ylabel("CPU time in passes of onnxruntime")
     for axes in (left, right):
