@@ -1,9 +1,10 @@
-"""Accuracy of the shipped networks as spiking networks: every recipe, on the whole test split.
+"""Accuracy of the shipped networks as spiking networks on the whole test split: recipe x T.
 
-    .venv/bin/python benchmarks/accuracy.py [--limit N] [--recipes rate,classic] [--networks ...]
+    .venv/bin/python benchmarks/accuracy.py [--store FILE] [--report-only]
 
-Writes benchmarks/results/accuracy.json and benchmarks/results/accuracy.md. Calibrates on the first
-1000 training images; the test split is used for the figures only.
+Runs the sweep benchmarks/accuracy.toml, every T a conversion of its own, and writes
+results/accuracy.json and results/accuracy.md. Killed, it goes on where it was. Calibrates on the
+first 1000 training images; the test split is used for the figures only.
 """
 
 from __future__ import annotations
@@ -12,103 +13,107 @@ import json
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
+import numpy as np
+from rich.progress import track
 
-from spikeport.converter.convert import convert
-from spikeport.converter.frontends import read
-from spikeport.converter.ir import Graph
-from spikeport.converter.recipes import RECIPES
-from spikeport.models.datasets import load_data
-from spikeport.models.registry import MODELS, weights_path
-from spikeport.runtime.evaluate import Evaluation, evaluate
+from spikeport.runtime.results import decode
+from spikeport.runtime.sweep.cells import run_sweep
+from spikeport.runtime.sweep.spec import read_sweep
+from spikeport.runtime.sweep.store import Row, open_store
 
-RESULTS = Path(__file__).parent / "results"
-STEPS = (1, 2, 4, 8, 16, 32, 64)
+FOLDER = Path(__file__).parent
+RESULTS = FOLDER / "results"
+STORE = FOLDER.parent / ".cache" / "accuracy.sqlite"
 
 
-def measure(network: str, recipe: str, limit: int | None) -> dict:
-    """Convert and evaluate one network with one recipe for T = 64."""
-    source = read(weights_path(network, ".onnx"))
-    shapes = tuple(source.graph.types[name].shape for name in source.graph.inputs)
-    calibration = load_data("fashion-mnist:train", shapes, limit=1000)
-    conversion = convert(source, calibration.inputs, recipe=recipe, n_steps=STEPS[-1])
-    test = load_data("fashion-mnist:test", shapes, limit=limit)
-    evaluation = evaluate(
-        conversion.graph, test.inputs, test.labels, ann=source.run, engine="event"
-    )
+def summarize(row: Row) -> dict[str, Any]:
+    """Return the figures of one cell, in percent; the drop with its paired 95 % interval (Wald)."""
+    result = row.result
+    labels = decode(result["labels"], 1, "labels")
+    is_right = decode(result["decisions"], 2, "decisions")[:, -1] == labels
+    ann_is_right = decode(result["ann_decisions"], 1, "ann_decisions") == labels
+    lost = ann_is_right.astype(np.float64) - is_right
+    half = 1.96 * lost.std() / np.sqrt(len(lost))
     return {
-        "network": network,
-        "recipe": recipe,
-        "data": test.name,
-        "calibration": calibration.name,
-        **_figures(evaluation, conversion.graph),
+        "network": row.settings["model"].removesuffix(".onnx"),
+        "recipe": row.settings["recipe"],
+        "n_steps": row.settings["n_steps"],
+        "latency_steps": result["latency_steps"],
+        "accuracy": 100 * float(is_right.mean()),
+        "ann_accuracy": 100 * float(ann_is_right.mean()),
+        "drop": 100 * float(lost.mean()),
+        "drop_interval": [100 * float(lost.mean() - half), 100 * float(lost.mean() + half)],
+        "synaptic_operations": result["synaptic_operations_per_sample"],
+        "spikes": result["workload"]["n_neurons"]
+        * result["n_steps"]
+        * (1 - result["workload"]["activation_sparsity"]),
+        "data": row.settings["data"],
+        "calibration": row.settings["calibration"],
+        "seconds": row.seconds,
     }
 
 
-def _figures(evaluation: Evaluation, graph: Graph) -> dict:
-    accuracy, agreement = evaluation.accuracy or (), evaluation.agreement or ()
-    low, high = evaluation.interval(evaluation.ann_accuracy or 0.0)
-    operations = [0.0] * evaluation.n_steps
-    for per_step in evaluation.synaptic_operations.values():
-        operations = [total + one for total, one in zip(operations, per_step, strict=True)]
-    return {
-        "n_samples": evaluation.n_samples,
-        "ann_accuracy": evaluation.ann_accuracy,
-        "ann_interval": [low, high],
-        "accuracy": {step: accuracy[step - 1] for step in STEPS},
-        "agreement": {step: agreement[step - 1] for step in STEPS},
-        "interval": {step: evaluation.interval(accuracy[step - 1]) for step in STEPS},
-        "synaptic_operations": {step: sum(operations[:step]) for step in STEPS},
-        "macs_per_sample": evaluation.macs_per_sample,
-        "firing_rate": evaluation.firing_rate,
-        "engine": evaluation.engine,
-        "seconds": evaluation.seconds,
-    }
-
-
-def to_markdown(results: list[dict]) -> str:
-    """Return one table: recipe x network x steps."""
+def to_markdown(cells: list[dict[str, Any]]) -> str:
+    """Return two tables: accuracy by T, and every cell with its drop and cost."""
+    steps = sorted({cell["n_steps"] for cell in cells})
+    by_place = {(c["network"], c["recipe"], c["n_steps"]): c for c in cells}
     lines = [
-        f"{results[0]['data']}; calibrated on: {results[0]['calibration']}; "
-        "accuracy in percent after T steps, 95 % intervals in accuracy.json.",
+        f"{cells[0]['data']}; calibrated on: {cells[0]['calibration']}. Accuracy in percent, every "
+        "T a conversion of its own.",
         "",
-        "| network | recipe | ANN | " + " | ".join(f"T={step}" for step in STEPS) + " |",
-        "|---" * (3 + len(STEPS)) + "|",
+        "| network | recipe | ANN | " + " | ".join(f"T={t}" for t in steps) + " |",
+        "|---" * (3 + len(steps)) + "|",
     ]
-    for row in results:
-        cells = [f"{100 * row['accuracy'][step]:.2f}" for step in STEPS]
+    for network, recipe in dict.fromkeys((c["network"], c["recipe"]) for c in cells):
+        found = [by_place.get((network, recipe, t)) for t in steps]
+        ann = next(c["ann_accuracy"] for c in found if c)
+        shown = [f"{c['accuracy']:.2f}" if c else "" for c in found]
+        lines.append(f"| {network} | `{recipe}` | {ann:.2f} | " + " | ".join(shown) + " |")
+    lines += [
+        "",
+        "| network | recipe | T | steps in all | points below the ANN (paired 95 % interval) | "
+        "spikes | synaptic operations |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for cell in cells:
+        low, high = cell["drop_interval"]
         lines.append(
-            f"| {row['network']} | `{row['recipe']}` | {100 * row['ann_accuracy']:.2f} | "
-            + " | ".join(cells)
-            + " |"
+            f"| {cell['network']} | `{cell['recipe']}` | {cell['n_steps']} | "
+            f"{cell['latency_steps']} | {cell['drop']:.2f} ({low:.2f} .. {high:.2f}) | "
+            f"{cell['spikes']:,.0f} | {cell['synaptic_operations']:,.0f} |"
         )
     return "\n".join(lines) + "\n"
 
 
 @click.command()
-@click.option("--limit", type=int, help="Only the first so many test images.")
-@click.option("--recipes", default=",".join(RECIPES), show_default=True)
-@click.option("--networks", default=",".join(MODELS), show_default=True)
-def main(limit: int | None, recipes: str, networks: str) -> None:
-    """Measure and write the results."""
-    results = []
-    for network in networks.split(","):
-        for recipe in recipes.split(","):
-            row = measure(network, recipe, limit)
-            results.append(row)
-            shown = "  ".join(f"{100 * row['accuracy'][step]:.2f}" for step in STEPS)
-            ann = f"ANN {100 * row['ann_accuracy']:.2f}"
-            click.echo(f"{network:8} {recipe:8} {ann}  {shown}  {row['seconds']:.0f} s")
-    RESULTS.mkdir(exist_ok=True)
-    about = {
-        "date": datetime.now(UTC).date().isoformat(),
+@click.option("--store", default=STORE, type=click.Path(path_type=Path), help="Where cells lie.")
+@click.option("--report-only", is_flag=True, help="Run nothing; write what the store has.")
+def main(store: Path, report_only: bool) -> None:
+    """Run what is missing and write the results."""
+    store.parent.mkdir(exist_ok=True)
+    with open_store(store, create=True) as opened:
+        if not report_only:
+            cells = read_sweep(FOLDER / "accuracy.toml")
+            for cell in track(cells, "cells"):
+                for name, message in run_sweep([cell], opened).failures.items():
+                    click.echo(f"{name}: {message}", err=True)
+        rows = opened.rows()
+    order = {name: place for place, name in enumerate(("mlp", "lenet", "vgg", "resnet"))}
+    found = sorted(
+        map(summarize, rows), key=lambda c: (order[c["network"]], c["recipe"], c["n_steps"])
+    )
+    document = {
         "python": platform.python_version(),
         "machine": platform.machine(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "cells": found,
     }
-    content = {"about": about, "results": results}
-    (RESULTS / "accuracy.json").write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-    (RESULTS / "accuracy.md").write_text(to_markdown(results), "utf-8")
+    (RESULTS / "accuracy.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    (RESULTS / "accuracy.md").write_text(to_markdown(found), "utf-8")
+    click.echo(to_markdown(found))
 
 
 if __name__ == "__main__":
