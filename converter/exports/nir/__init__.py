@@ -36,7 +36,7 @@ TRANSLATED = frozenset({
     "Transpose", "Pad", "Add", "IntegrateFire",
 })  # fmt: skip
 HINT = "convert with reset to zero (recipe diehl), or write with --lossy what can be written"
-HINT_FIXED = "NIR has no node for these; `--to onnx` takes every spiking graph"
+HINT_FIXED = "NIR has no node for these; `--to onnx` and `--to c` have other ones"
 TIME = (
     "one time step adds r I to the potential (dt = 1), and a spike crosses the network in the same "
     "step; NIR itself is continuous in time"
