@@ -6,7 +6,8 @@ import numpy as np
 
 from ..errors import PassError
 from ..ir import Array, Graph, IntegrateFire, Node, SpikingMaxPool, StatefulOp
-from ..ir.ops import Conv, Dense, Input, MaxPool, Relu
+from ..ir.analog import OfMean
+from ..ir.ops import Conv, Dense, Input, Relu
 from .biases import add_biases, apply_in_parts, channel_means
 
 MAX_BYTES = 400_000_000
@@ -101,11 +102,8 @@ class _Values:
         trains = [self._trains[name] for name in node.inputs]
         if isinstance(node.op, IntegrateFire):
             return Relu().apply(exact[0]), trains[0]
-        if isinstance(node.op, SpikingMaxPool):
-            pool = MaxPool(node.op.kernel, node.op.strides, node.op.dilation, node.op.padding)
-            totals = np.cumsum(trains[0], axis=0, dtype=np.float32)
-            pooled = np.stack([apply_in_parts(pool, [total]) for total in totals])
-            return apply_in_parts(pool, exact), np.diff(pooled, axis=0, prepend=np.float32(0))
+        if isinstance(node.op, SpikingMaxPool | OfMean):  # apply is what they are without time
+            return apply_in_parts(node.op, exact), _send(node.op, trains[0])
         if isinstance(node.op, StatefulOp):
             raise PassError(
                 f"{node}: has no activation to compare with, expected neurons of insert_neurons",
@@ -124,6 +122,16 @@ class _Values:
         for name in set(node.inputs):
             if self._last_use[name] == node.name:
                 del self._exact[name], self._trains[name]
+
+
+def _send(op: StatefulOp, train: Array) -> Array:
+    """Return what an op sends, [T, N, ...], for what arrives."""
+    state = op.start(train.shape[1:])
+    sent = []
+    for arriving in train:
+        result, state = op.step(np.asarray(arriving, np.float32), state)
+        sent.append(result)
+    return np.stack(sent)
 
 
 def _fire(op: IntegrateFire, currents: Array, shift: Array, n_steps: int) -> Array:
