@@ -39,6 +39,7 @@ PASSES: dict[str, Pass] = {
             leaves_no=("Relu",),
             source=RUECKAUER,
         ),
+        Pass(correct_biases, Keeps.SIGNATURE, needs_no=("Relu", "BatchNorm"), source=LI),
         Pass(insert_graded_neurons, Keeps.SIGNATURE, leaves_no=("Relu",), source=LM_HT),
         Pass(schedule_neurons, Keeps.SIGNATURE, needs_no=("Relu", "BatchNorm"), source=EXACT),
         Pass(use_integers, Keeps.SIGNATURE, needs_no=("Relu", "BatchNorm"), source=JACOB),
@@ -49,7 +50,6 @@ PASSES: dict[str, Pass] = {
             leaves_no=("Relu",),
             source=LI,
         ),
-        Pass(correct_biases, Keeps.SIGNATURE, needs_no=("Relu", "BatchNorm"), source=LI),
     )
 }
 

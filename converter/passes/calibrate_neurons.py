@@ -62,6 +62,8 @@ def calibrate_neurons(
             "least 1 and at least 0",
             hint="300 and 10 are the defaults",
         )
+    if not any(isinstance(node.op, Relu) for node in graph.nodes):
+        return graph  # nothing to fit
     largest = max(type_.size for type_ in graph.types.values())
     n_used = max(1, min(n_samples, MAX_ENTRIES // (n_steps * largest)))
     samples = check_inputs(graph, tuple(array[:n_used] for array in calibration))

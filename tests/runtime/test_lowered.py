@@ -13,7 +13,10 @@ from spikeport.runtime.engines import ENGINES
 
 RANDOM = np.random.default_rng(4)
 X = RANDOM.uniform(0, 1, (6, 6, 6, 2)).astype(np.float32)
-EXACT = {"normalize_weights": {"percentile": 100.0}}  # nothing is clipped on these samples
+EXACT = {  # nothing is clipped on these samples
+    "normalize_weights": {"percentile": 100.0, "per_channel": True},
+    "insert_neurons": {"initial_potential": 0.5},
+}
 STEPS = (8, 64, 512)
 
 
@@ -45,7 +48,7 @@ def build(name: str) -> keras.Model:
 @pytest.mark.parametrize("name", LAYERS)
 def test_converges_on_both_engines(name: str) -> None:
     source = read(build(name))
-    graph = convert(source, X, recipe="rate", options=EXACT).graph
+    graph = convert(source, X, recipe="classic", options=EXACT).graph
     assert sum(isinstance(node.op, IntegrateFire) for node in graph.nodes) >= 2
     (expected,) = run(source.graph, (X,))
     found = {}
