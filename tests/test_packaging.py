@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("converter", "runtime", "models")
+FOLDERS = ("commands", "converter", "runtime", "models")
 MAY_IMPORT = {
+    "commands": ("converter", "runtime", "models"),
     "converter": (),
     "runtime": ("converter.ir", "converter.errors"),
     "models": ("converter.ir", "converter.errors"),

@@ -7,7 +7,8 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from spikeport.cli import FORMAT_HELP, main
+from spikeport.cli import main
+from spikeport.commands.exchange import FORMAT_HELP
 from spikeport.converter.errors import FormatError, UnsupportedOpError
 from spikeport.converter.exports import FORMATS, export
 from spikeport.converter.exports.c import TRANSLATED as IN_C

@@ -1,0 +1,170 @@
+"""From a trained network to a spiking graph: check, convert, recipes, inspect."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .inputs import DATA_HELP, SHAPE_HELP, input_options, load_samples, read_model, resolve_reading
+from .screen import make_console, show_status
+
+RECIPE_HELP = (
+    "rate, light, fitted, classic, diehl, exact, integer or graded; `spikeport recipes` says "
+    "what they do."
+)
+KEEP_HELP = "Keep a node without a spiking translation analog; repeatable."
+
+
+@click.command()
+@click.argument("model")
+@click.option("--keep-analog", multiple=True, metavar="NODE", help=KEEP_HELP)
+@click.option("--input-shape", "shapes", multiple=True, metavar="SIZES", help=SHAPE_HELP)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(model: str, keep_analog: tuple[str, ...], shapes: tuple[str, ...], as_json: bool) -> None:
+    """Say what every node of MODEL becomes, without data.
+
+    Exit code 0 if it can be converted, 1 if not; every reason is listed at once.
+
+    \b
+    Example:
+      spikeport check lenet
+    """  # noqa: D301
+    import dataclasses
+
+    from ..converter.check import check as find
+    from ..converter.check import findings_of, hint_of, refusals
+    from ..converter.errors import UnsupportedOpError
+    from ..runtime.report.text import make_table
+
+    try:
+        findings = find(read_model(model, shapes), keep_analog)
+        refused = refusals(findings)
+        hint = hint_of(findings)
+    except UnsupportedOpError as error:
+        if not error.reasons:
+            raise
+        findings, refused = findings_of(error), error.reasons
+        hint = "take them out of the network, or replace them; docs/reading.md says what is read"
+        if "--input-shape" in (error.hint or ""):
+            hint = str(error.hint)
+    if as_json:
+        nodes = [dataclasses.asdict(finding) for finding in findings]
+        click.echo(json.dumps({"convertible": not refused, "nodes": nodes, "reasons": refused}))
+    else:
+        headings = ["node", "op", "becomes", "status", "note"]
+        rows = [[f.node, f.op, f.becomes, f.status, f.note] for f in findings]
+        make_console().print(make_table(headings, rows))
+        counts = Counter(finding.status for finding in findings)
+        shown = ", ".join(f"{count} {status}" for status, count in counts.items())
+        click.echo(f"{model}: can{'not' if refused else ''} be converted; nodes: {shown}")
+        if refused:
+            click.echo(f"Hint: {hint}", err=True)
+    click.get_current_context().exit(1 if refused else 0)
+
+
+@click.command()
+@click.argument("model")
+@click.option("--calibration", required=True, metavar="DATA", help=DATA_HELP)
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="OUT.snn")
+@click.option("--recipe", default="rate", show_default=True, help=RECIPE_HELP)
+@click.option("--n-steps", default=64, show_default=True, help="T that the network is meant for.")
+@click.option("--calibration-samples", default=1000, show_default=True, help="The first so many.")
+@click.option("--set", "settings", multiple=True, metavar="PASS.OPTION=VALUE", help="Repeatable.")
+@click.option("--keep-analog", multiple=True, metavar="NODE", help=KEEP_HELP)
+@click.option("--input-shape", "shapes", multiple=True, metavar="SIZES", help=SHAPE_HELP)
+@input_options
+def convert(
+    model: str,
+    calibration: str,
+    output: Path,
+    recipe: str,
+    n_steps: int,
+    calibration_samples: int,
+    settings: tuple[str, ...],
+    keep_analog: tuple[str, ...],
+    shapes: tuple[str, ...],
+    reading: dict[str, Any],
+) -> None:
+    """Turn MODEL into a spiking graph.
+
+    \b
+    Example:
+      spikeport convert lenet --calibration fashion-mnist:train -o lenet.snn
+      spikeport convert lenet --calibration fashion-mnist:train -o lenet.snn \\
+          --set normalize_for_rates.clipped=10
+    """  # noqa: D301
+    from ..converter.convert import convert as run
+    from ..converter.exports.snn import write_snn
+    from ..converter.files import check_output
+    from ..converter.recipes import choose_options, parse_options
+
+    check_output(output, suffixes=(".snn",))
+    options = parse_options(settings)
+    choose_options(recipe, options)
+    source = read_model(model, shapes)
+    data = load_samples(calibration, source.graph, calibration_samples, labels=False, **reading)
+    with show_status("reading") as show:
+        conversion = run(
+            source,
+            data.inputs,
+            recipe=recipe,
+            n_steps=n_steps,
+            options=options,
+            keep_analog=keep_analog,
+            calibration_name=data.name,
+            preprocessing=resolve_reading(source.graph, reading),
+            progress=show,
+        )
+    digest = write_snn(conversion.graph, output)
+    for entry in conversion.log:
+        error = "" if entry.relative_error is None else f"relative error {entry.relative_error:.1e}"
+        click.echo(f"{entry.step:24} {entry.n_nodes:4} nodes {entry.seconds:7.2f} s  {error}")
+    click.echo(f"calibrated on {data.name}")
+    click.echo(f"{output}: {output.stat().st_size:,} bytes, sha256 {digest[:16]}")
+
+
+@click.command()
+def recipes() -> None:
+    """List the recipes, their passes and the options that --set changes.
+
+    \b
+    Example:
+      spikeport recipes
+    """  # noqa: D301
+    from ..converter.recipes import RECIPES, choose_options, format_value
+
+    for name, recipe in RECIPES.items():
+        click.echo(f"{name}: {recipe.summary} ({recipe.source})")
+        for pass_name, options in choose_options(name).items():
+            shown = [f"{key}={format_value(value)}" for key, value in options.items()]
+            click.echo(" ".join(["  " + pass_name, *shown]))
+
+
+@click.command()
+@click.argument("file", type=str)
+@click.option("--input-shape", "shapes", multiple=True, metavar="SIZES", help=SHAPE_HELP)
+def inspect(file: str, shapes: tuple[str, ...]) -> None:
+    """Print a graph: nodes, shapes, parameters, and where it comes from.
+
+    FILE is an .snn, .keras, .h5 or .onnx file, or the name of a shipped network.
+
+    \b
+    Example:
+      spikeport inspect lenet
+    """  # noqa: D301
+    from ..converter.exports.snn import read_snn
+    from ..converter.ir.analog import analog_nodes
+    from ..converter.ir.text import count_parameters, format_graph
+
+    is_spiking = Path(file).suffix.lower() == ".snn"
+    graph = read_snn(Path(file)) if is_spiking else read_model(file, shapes).graph
+    click.echo(format_graph(graph))
+    click.echo(f"parameters: {count_parameters(graph):,}")
+    if is_spiking and analog_nodes(graph):
+        click.echo(f"stays analog: {', '.join(analog_nodes(graph))}")
+    for key, value in graph.metadata.items():
+        click.echo(f"{key}: {value if isinstance(value, str) else json.dumps(value)}")

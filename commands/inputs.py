@@ -1,0 +1,138 @@
+"""What several commands read: networks, data, clusters, and the options that say how."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .screen import show_progress, show_status
+
+if TYPE_CHECKING:
+    from ..converter.frontends import Source
+    from ..converter.ir import Graph
+    from ..models.arrays import OpenedData
+    from ..models.datasets import Data
+    from ..runtime.evaluate import Evaluation
+    from ..runtime.sweep.cluster import Cluster
+
+DATA_HELP = "fashion-mnist:test, fashion-mnist:train, an .npz with x (and y), or a folder of images"
+SCHEDULER_HELP = "Simulate on a Dask cluster, as tcp://host:8786."
+SHAPE_HELP = (
+    "Sizes that an .onnx file leaves open, such as 3,224,224; several inputs: NAME=3,224,224."
+)
+
+
+def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how data are read; the command gets them as `reading`."""
+
+    @functools.wraps(command)
+    def gathered(*, input_scale: float | None, input_offset: float | None, **others: Any) -> Any:
+        flags = {name: others.pop(name) for name in ("shipped", "skip_broken")}
+        reading = {"scale": input_scale, "offset": input_offset, **flags}
+        return command(reading=reading, **others)
+
+    for option in (
+        click.option("--skip-broken", is_flag=True, help="Leave out images that cannot be read."),
+        click.option("--shipped", is_flag=True, help="Named data: only the shipped subset."),
+        click.option("--input-offset", type=float, help="Added to the inputs behind the scale."),
+        click.option("--input-scale", type=float, help="Factor; default: the .snn file's, or 1."),
+    ):
+        gathered = option(gathered)
+    return gathered
+
+
+def read_model(model: str, shapes: tuple[str, ...] = ()) -> Source:
+    """Read a file or a shipped network; `shapes` as --input-shape gives them."""
+    from ..converter.frontends import parse_input_shapes, read
+    from ..models.registry import find_model
+
+    return read(find_model(model), parse_input_shapes(shapes))
+
+
+def read_ann(model: str, graph: Graph, path: Path) -> Source:
+    """Read the network that the graph of `path` was converted from; refuse any other."""
+    from ..converter.errors import DataError
+
+    converted = graph.metadata.get("source", {})
+    source = _read_again(model, converted)
+    if converted.get("sha256") != source.sha256:
+        raise DataError(
+            f"--ann {model}: sha256 {source.sha256[:16]} is not that of the network {path} was "
+            f"converted from, expected {str(converted.get('sha256'))[:16]}",
+            hint=f"the source was {converted.get('name')}; give that file, or convert again",
+        )
+    return source
+
+
+def _read_again(model: str, converted: Mapping[str, Any]) -> Source:
+    """Read the network that a graph was converted from, with the input shapes given then."""
+    shapes = converted.get("input_shapes")
+    if not isinstance(shapes, dict) or Path(model).suffix.lower() != ".onnx":
+        return read_model(model)
+    parts = {name: sizes if isinstance(sizes, list) else [] for name, sizes in shapes.items()}
+    return read_model(model, tuple(f"{name}={','.join(map(str, s))}" for name, s in parts.items()))
+
+
+def load_samples(spec: str, graph: Graph, limit: int | None = None, **reading: Any) -> Data:
+    """Read data for a network into memory."""
+    from ..models.datasets import load_data
+
+    return load_data(spec, _shapes(graph), limit=limit, **resolve_reading(graph, reading))
+
+
+def open_samples(spec: str, graph: Graph, limit: int | None = None, **reading: Any) -> OpenedData:
+    """Open data for a network, to be read in parts."""
+    from ..models.datasets import open_data
+
+    return open_data(spec, _shapes(graph), limit=limit, **resolve_reading(graph, reading))
+
+
+def resolve_reading(graph: Graph, reading: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with the graph's scale and offset where none are given."""
+    from ..converter.convert import read_preprocessing
+
+    given = {key: value for key, value in reading.items() if value is not None}
+    return {**read_preprocessing(graph), **given}
+
+
+def _shapes(graph: Graph) -> tuple[tuple[int, ...], ...]:
+    return tuple(graph.types[name].shape for name in graph.inputs)
+
+
+@contextlib.contextmanager
+def connect_cluster(scheduler: str | None) -> Iterator[Cluster | None]:
+    """Yield a connection to a Dask scheduler, None without an address."""
+    if scheduler is None:
+        yield None
+        return
+    from ..runtime.sweep.cluster import connect
+
+    with show_status(f"connecting to {scheduler}"):
+        opened = connect(scheduler)
+    with opened as cluster:
+        yield cluster
+
+
+def evaluate_samples(
+    graph: Graph,
+    samples: Data | OpenedData,
+    source: Source | None,
+    **options: Any,
+) -> Evaluation:
+    """Evaluate with a progress bar on a terminal."""
+    from ..runtime.evaluate import evaluate as run
+
+    with show_progress("simulating", len(samples.inputs[0])) as show:
+        return run(
+            graph,
+            samples.inputs,
+            samples.labels,
+            ann=None if source is None else source.run,
+            progress=show,
+            **options,
+        )

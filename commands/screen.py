@@ -1,0 +1,65 @@
+"""What commands show while they run: tables, what is being done, and how far it is."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+COMPILE_SECONDS = 0.3
+"""How often to look whether kernels are being compiled."""
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """A console that does not wrap a table in a pipe, unless its lines are absurdly long."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() else 1000, highlight=False)
+
+
+@contextlib.contextmanager
+def show_status(text: str) -> Iterator[Callable[[str], None]]:
+    """Show on a terminal what is being done; yield a function that changes the text."""
+    console = make_console(stderr=True)
+    if not sys.stderr.isatty():
+        yield lambda step: None
+        return
+    with console.status(text) as status:
+        yield lambda step: status.update(step)
+
+
+@contextlib.contextmanager
+def show_progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on a terminal; yield a function that sets what is done."""
+    if not sys.stderr.isatty():
+        yield lambda n_done: None
+        return
+    import threading
+
+    from rich.progress import Progress
+
+    from ..runtime.engines.event import has_compiled
+
+    with Progress(console=make_console(stderr=True)) as bar:
+        task = bar.add_task(text, total=total)
+        started = threading.Event()
+
+        def explain() -> None:
+            while not started.wait(COMPILE_SECONDS):
+                if has_compiled():
+                    bar.update(task, description="compiling the kernels, once")
+
+        def show(n_done: int) -> None:
+            started.set()
+            bar.update(task, completed=n_done, description=text)
+
+        threading.Thread(target=explain, daemon=True).start()
+        try:
+            yield show
+        finally:
+            started.set()
