@@ -51,14 +51,27 @@ def build_vgg() -> keras.Model:
     """32C3-32C3-P2-64C3-64C3-P2-256-10, batch norm, average pooling."""
     from keras import layers
 
+    return _build_vgg("vgg", layers.AveragePooling2D)
+
+
+def build_vgg_max() -> keras.Model:
+    """32C3-32C3-M2-64C3-64C3-M2-256-10, batch norm, max-pooling: `vgg` but for the poolings."""
+    from keras import layers
+
+    return _build_vgg("vgg_max", layers.MaxPooling2D)
+
+
+def _build_vgg(name: str, pooling: type[keras.Layer]) -> keras.Model:
+    from keras import layers
+
     return _sequential(
-        "vgg",
+        name,
         *_conv_block("conv1", 32, 3),
         *_conv_block("conv2", 32, 3),
-        layers.AveragePooling2D(2, name="pool1"),
+        pooling(2, name="pool1"),
         *_conv_block("conv3", 64, 3),
         *_conv_block("conv4", 64, 3),
-        layers.AveragePooling2D(2, name="pool2"),
+        pooling(2, name="pool2"),
         layers.Flatten(name="flatten"),
         layers.Dense(256, use_bias=False, name="dense1"),
         layers.BatchNormalization(name="dense1_norm"),

@@ -7,6 +7,7 @@ import pytest
 
 from spikeport.converter.errors import DataError
 from spikeport.models import fashion_mnist
+from spikeport.models.architectures import build_vgg, build_vgg_max
 from spikeport.models.registry import MODELS, ReferenceModel, find_model, weights_path
 from spikeport.models.training import augment, to_inputs, train
 
@@ -103,3 +104,15 @@ def test_a_short_training_writes_networks_that_are_read(tmp_path, monkeypatch):
     keras_source, onnx_source = read(path), read(path.with_suffix(".onnx"))
     (images,) = (to_inputs(fashion_mnist.load("test").x),)
     assert relative_error(keras_source.run((images,))[0], onnx_source.run((images,))[0]) < 1e-5
+
+
+def test_vgg_max_is_vgg_but_for_the_poolings():
+    configs = []
+    for build in (build_vgg, build_vgg_max):
+        layers = [layer.get_config() for layer in build().layers]
+        configs.append([{k: v for k, v in c.items() if "seed" not in k} for c in layers])
+        pools = [layer for layer in build().layers if layer.name.startswith("pool")]
+        assert {type(pool).__name__ for pool in pools} == {
+            "AveragePooling2D" if build is build_vgg else "MaxPooling2D"
+        }
+    assert configs[0] == configs[1]
