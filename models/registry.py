@@ -47,6 +47,7 @@ MODELS: dict[str, ReferenceModel] = {
     "mlp": ReferenceModel(architectures.build_mlp, max_shift_pixels=0, learning_rate=1e-3),
     "lenet": ReferenceModel(architectures.build_lenet, max_shift_pixels=1),
     "vgg": ReferenceModel(architectures.build_vgg, n_epochs=12),
+    "vgg_max": ReferenceModel(architectures.build_vgg_max, n_epochs=12),
     "resnet": ReferenceModel(architectures.build_resnet, n_epochs=12),
 }
 
