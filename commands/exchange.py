@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-FORMAT_HELP = "snn, onnx, onnx-step, c or nir; docs/exports.md says what each can hold."
+from .inputs import read_model
+
+if TYPE_CHECKING:
+    from ..converter.ir import Graph
+
+FORMAT_HELP = "snn, onnx, onnx-step, c, nir or keras; docs/exports.md says what each can hold."
+ANALOG_PASSES = ("remove_no_ops", "fold_batch_norm")
+"""What is done to a trained network that is written as it is: nothing that changes outputs."""
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file")
 @click.option("--to", "format_name", required=True, metavar="FORMAT", help=FORMAT_HELP)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="FILE")
 @click.option("--lossy", is_flag=True, help="Write also what loses part of the meaning; say what.")
 @click.option("--rewrite", "rewrites", multiple=True, help="nir: another spelling; repeatable.")
 def export(
-    file: Path, format_name: str, output: Path, lossy: bool, rewrites: tuple[str, ...]
+    file: str, format_name: str, output: Path, lossy: bool, rewrites: tuple[str, ...]
 ) -> None:
-    """Write a spiking graph for other tools: ONNX, NIR, C (docs/exports.md).
+    """Write a graph for other tools: ONNX, NIR, C, Keras (docs/exports.md).
 
-    What a format cannot say is refused, with all reasons at once.
+    FILE is OUT.snn, or a trained network, whose batch norm is folded. What a format cannot say is
+    refused, with all reasons at once.
 
     \b
     Example:
@@ -28,20 +37,31 @@ def export(
     """  # noqa: D301
     from ..converter.errors import FormatError
     from ..converter.exports import export as run
-    from ..converter.exports.snn import read_snn
 
-    if output.exists() and file.exists() and output.samefile(file):
+    if output.exists() and Path(file).exists() and output.samefile(file):
         raise FormatError(
             f"{output}: is the file to read, expected another name",
             hint="nothing was written; give another name with -o",
         )
-    written = run(read_snn(file), format_name, output, lossy=lossy, rewrites=rewrites)
+    written = run(_read(file), format_name, output, lossy=lossy, rewrites=rewrites)
     for note in written.notes:
         click.echo(f"note: {note}")
     for loss in written.losses:
         click.echo(f"lost: {loss}")
     for suffix, data in written.files.items():
         click.echo(f"{output.with_suffix(suffix)}: {len(data):,} bytes")
+
+
+def _read(file: str) -> Graph:
+    from ..converter.exports.snn import read_snn
+    from ..converter.passes import PASSES
+
+    if Path(file).suffix.lower() == ".snn":
+        return read_snn(Path(file))
+    graph = read_model(file).graph
+    for name in ANALOG_PASSES:
+        graph = PASSES[name](graph)
+    return graph
 
 
 @click.command("import")

@@ -62,12 +62,19 @@ def _encode_nir(graph: Graph, stem: str, lossy: bool, rewrites: tuple[str, ...] 
     return encode_nir(graph, lossy=lossy, rewrites=rewrites)
 
 
+def _encode_keras(graph: Graph, stem: str, lossy: bool) -> Export:
+    from .keras import encode_keras
+
+    return encode_keras(graph, lossy=lossy)
+
+
 FORMATS: dict[str, Format] = {
     "snn": Format("spikeport's own file", ".snn", _encode_snn),
     "onnx": Format("ONNX model of a whole run", ".onnx", _encode_onnx),
     "onnx-step": Format("ONNX model of one step, with its states", ".onnx", _encode_onnx_step),
     "c": Format("C99, an integer graph as a .c and a .h", ".c", _encode_c),
     "nir": Format("NIR, for other simulators", ".nir", _encode_nir, rewrites=True),
+    "keras": Format("plain Keras model of the analog network", ".keras", _encode_keras),
 }
 
 

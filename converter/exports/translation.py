@@ -34,6 +34,7 @@ KNOWN_FIELDS: dict[str, frozenset[str]] = {
         "Softmax": "axis",
         "LogSoftmax": "axis",
         "Sigmoid": "",
+        "Activation": "function parameters",
         "Select": "indices",
         "InsertZeros": "strides",
         "SumPool": "kernel strides padding",
