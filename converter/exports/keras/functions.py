@@ -36,7 +36,7 @@ def _batch_norm(draft: Draft, node: Node, value: Value) -> Value:
 
 def _scale(draft: Draft, node: Node, value: Value) -> Value:
     op: Any = node.op
-    settings = {}
+    settings: dict[str, Any] = {}
     for name, values in (("scale", op.scale), ("offset", op.shift)):
         uniform = (values == values.flat[0]).all()
         settings[name] = float(values.flat[0]) if uniform else spread(values, value.axes).tolist()

@@ -44,8 +44,8 @@ def from_keras(op: Op, arrays: list[Array]) -> Op:
             weight = np.moveaxis(arrays[0], (-2, -1), order).reshape(op.weight.shape)
             return dataclasses.replace(op, weight=weight, bias=arrays[1])
         case BatchNorm():
-            names = ("scale", "shift", "mean", "variance")
-            return dataclasses.replace(op, **dict(zip(names, arrays, strict=True)))
+            scale, shift, mean, variance = arrays
+            return dataclasses.replace(op, scale=scale, shift=shift, mean=mean, variance=variance)
     raise TypeError(type(op).__name__)
 
 

@@ -24,7 +24,9 @@ from spikeport.converter.ir import (
     SpikingMaxPool,
     WaitFire,
 )
+from spikeport.converter.ir.analog import of_mean
 from spikeport.converter.ir.ops import (
+    Activation,
     Add,
     AveragePool,
     BatchNorm,
@@ -188,6 +190,15 @@ def _of(values: list[float]) -> Array:
     return np.array(values, np.float32).reshape(-1, 1, 1)
 
 
+def _of_mean(op: Op) -> Graph:
+    """A function that stays analog, between neurons."""
+    start = Chain().add("conv", conv(4, 2, (3, 3))).fire("first")
+    start.add("small", Scale(np.full((1, 1, 1), 2, np.float32), np.full((1, 1, 1), -0.5)))
+    start.add("op", of_mean(op)).add("behind", conv(4, 4, (1, 1)))
+    return start.fire("second").finish()
+
+
+TANH = Activation("tanh")
 THRESHOLDS, INITIAL = _of([32, 64, 128, 48]), _of([16, 32, 64, 24])
 
 EXAMPLES: dict[str, Callable[[], Graph]] = {
@@ -210,6 +221,11 @@ EXAMPLES: dict[str, Callable[[], Graph]] = {
     "Softmax": lambda: _at_the_end(Softmax(0)),
     "LogSoftmax": lambda: _at_the_end(LogSoftmax(0)),
     "Sigmoid": lambda: _at_the_end(Sigmoid()),
+    "Activation": lambda: _at_the_end(TANH),
+    "ActivationOfMean": lambda: _of_mean(TANH),
+    "SigmoidOfMean": lambda: _of_mean(Sigmoid()),
+    "SoftmaxOfMean": lambda: _of_mean(Softmax(0)),
+    "LogSoftmaxOfMean": lambda: _of_mean(LogSoftmax(0)),
     "IntegrateFire": _reset_to_zero,
     "Select": lambda: _behind(Select(((3, 0), None, (0, 2, 2, 3)))),
     "InsertZeros": lambda: _behind(InsertZeros((2, 3))),
