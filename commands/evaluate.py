@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .inputs import (
+    CODE_HELP,
     DATA_HELP,
     SCHEDULER_HELP,
     connect_cluster,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 @click.option("--data", required=True, help=DATA_HELP)
 @click.option("--ann", metavar="MODEL", help="The source network, to compare with.")
 @click.option("--n-steps", type=int, help="T; default: the file's.")
+@click.option("--code", default="constant", show_default=True, help=CODE_HELP)
+@click.option("--seed", default=0, show_default=True, help="Of a random code.")
 @click.option("--limit", type=int, help="Only the first so many samples.")
 @click.option("--batch-size", default=100, show_default=True, help="Samples at a time.")
 @click.option("--engine", default="event", show_default=True, help="event, reference or counts.")
@@ -53,6 +56,8 @@ def evaluate(
     data: str,
     ann: str | None,
     n_steps: int | None,
+    code: str,
+    seed: int,
     limit: int | None,
     batch_size: int,
     engine: str,
@@ -77,6 +82,7 @@ def evaluate(
     \b
     Example:
       spikeport evaluate lenet.snn --data fashion-mnist:test --ann lenet --limit 200
+      spikeport evaluate lenet.snn --data fashion-mnist:test --code poisson --seed 1 --limit 200
       spikeport evaluate lenet.snn --data fashion-mnist:test --ann lenet --limit 200 \\
           --report lenet.html
     """  # noqa: D301
@@ -84,6 +90,7 @@ def evaluate(
     from ..converter.files import sha256_of, write_atomically
     from ..converter.ir.types import DEFAULT_N_STEPS
     from ..runtime.early_exit import ExitRule
+    from ..runtime.encoding import make_encoder
     from ..runtime.energy import parse_constants
     from ..runtime.evaluate import check_settings
     from ..runtime.held_back import check_needs
@@ -91,6 +98,7 @@ def evaluate(
     constants = parse_constants(energy)
     check_needs(early_exit, exit_data)
     ExitRule(0.0, exit_every)
+    encoder = make_encoder(code, seed)
     json_path = None if json_file in {None, "-"} else Path(str(json_file))
     _check_targets({"--json": json_path, "--report": report}, (snn, data, ann, exit_data))
     if plots is not None:
@@ -99,6 +107,7 @@ def evaluate(
         check_folder(plots)
     settings: dict[str, Any] = {"batch_size": batch_size, "engine": engine, "n_threads": threads}
     check_settings(n_steps=DEFAULT_N_STEPS if n_steps is None else n_steps, **settings)
+    settings["encoder"] = encoder
     graph = read_snn(snn)
     source = None if ann is None else read_ann(ann, graph, snn)
     samples = open_samples(data, graph, limit, **reading)
@@ -116,14 +125,12 @@ def evaluate(
         recorder = RateRecorder()
     with connect_cluster(scheduler) as cluster:
         if cluster is not None:
-            settings.update(cluster.settings(graph, engine))
+            settings.update(cluster.settings(graph, engine, encoder))
         evaluation = evaluate_samples(
             graph, samples, source, n_steps=n_steps, observe=recorder, **settings,
             exit_rule=None if calibration is None else calibration.rule,
         )  # fmt: skip
-    result = evaluation.to_json(
-        graph=sha256_of(snn), data=samples.name, seed=None, constants=constants
-    )
+    result = evaluation.to_json(graph=sha256_of(snn), data=samples.name, constants=constants)
     if calibration is not None:
         result["early_exit"]["calibration"] = {"data": calibrated_on, **calibration.to_json()}
     if recorder is not None:
@@ -135,6 +142,7 @@ def evaluate(
                 graph, evaluation, samples.inputs, title=f"{snn.name} on {samples.name}",
                 constants=constants, ann=None if source is None else source.graph,
                 rates=recorder.rates, calibration=calibration, n_threads=threads, progress=show,
+                encoder=encoder,
                 provenance=_provenance(graph, result, calibrated_on),
             )  # fmt: skip
             files = {} if plots is None else save_figures(content, plots)

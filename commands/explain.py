@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .inputs import DATA_HELP, input_options, load_samples, open_samples, read_ann
+from .inputs import CODE_HELP, DATA_HELP, input_options, load_samples, open_samples, read_ann
 from .screen import make_console, show_progress
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def explain(
 @click.option("--nodes", multiple=True, metavar="NAME", help="Repeatable, or with commas between.")
 @click.option("--neurons", default=100, show_default=True, help="At most so many of every node.")
 @click.option("--n-steps", type=int, help="T; default: the file's.")
+@click.option("--code", default="constant", show_default=True, help=CODE_HELP)
+@click.option("--seed", default=0, show_default=True, help="Of a random code.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="OUT.npz")
 @input_options
 def trace(
@@ -85,6 +87,8 @@ def trace(
     nodes: tuple[str, ...],
     neurons: int,
     n_steps: int | None,
+    code: str,
+    seed: int,
     output: Path,
     reading: dict[str, Any],
 ) -> None:
@@ -100,10 +104,12 @@ def trace(
     from ..converter.exports.snn import read_snn
     from ..converter.files import check_output, write_atomically
     from ..converter.ir.types import DEFAULT_N_STEPS
+    from ..runtime.encoding import make_encoder
     from ..runtime.report.tracks import draw_trace
     from ..runtime.trace import check_sample, choose_nodes, to_npz
     from ..runtime.trace import trace as run
 
+    encoder = make_encoder(code, seed)
     check_output(output, suffixes=[".npz"])
     for suffix in (".svg", ".png"):
         check_output(output.with_suffix(suffix))
@@ -120,6 +126,7 @@ def trace(
         n_neurons=neurons,
         sample=sample,
         label=None if samples.labels is None else int(samples.labels[sample]),
+        encoder=encoder,
     )
     write_atomically(output, to_npz(found))
     for suffix, picture in draw_trace(found).items():

@@ -47,6 +47,30 @@ class ExitRule:
         return leads(accumulated) >= self.lead
 
 
+@dataclass(frozen=True)
+class EarlyExit:
+    """What an exit rule did.
+
+    Attributes:
+        rule: That was used.
+        mean_steps: Over the samples.
+        undecided: Share of the samples that took all T steps without being certain.
+    """
+
+    rule: ExitRule
+    mean_steps: float
+    undecided: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the block `early_exit` of the JSON, without its calibration."""
+        return {
+            "lead": self.rule.lead,
+            "every": self.rule.every,
+            "mean_steps": self.mean_steps,
+            "undecided": self.undecided,
+        }
+
+
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """What was found on held-back samples.

@@ -16,7 +16,8 @@ from ..converter.ir import Array, Graph, Samples
 from ..converter.ir.analog import analog_nodes
 from ..converter.ir.types import DEFAULT_N_STEPS, MAX_N_STEPS
 from .decoding import decide, read_readouts
-from .early_exit import ExitRule
+from .early_exit import EarlyExit, ExitRule
+from .encoding import DEFAULT_CODE, Encoder, feed_every_step
 from .energy import Constants
 from .energy import to_json as energy_json
 from .engines import DEFAULT_ENGINE, ENGINES
@@ -30,30 +31,6 @@ from .values import OutputValues, ValueRecorder
 from .workload import Workload, WorkloadRecorder
 
 Labels = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class EarlyExit:
-    """What an exit rule did.
-
-    Attributes:
-        rule: That was used.
-        mean_steps: Over the samples.
-        undecided: Share of the samples that took all T steps without being certain.
-    """
-
-    rule: ExitRule
-    mean_steps: float
-    undecided: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the block `early_exit` of the JSON, without its calibration."""
-        return {
-            "lead": self.rule.lead,
-            "every": self.rule.every,
-            "mean_steps": self.mean_steps,
-            "undecided": self.undecided,
-        }
 
 
 @dataclass(frozen=True)
@@ -83,6 +60,8 @@ class Evaluation:
         early_exit: Rule and what came of it; None if every sample took T steps.
         schedule: Of the graph; None if it is causal. Decisions before its end mean nothing.
         quiet_after: [N]: steps after which no neuron fired; None without signed neurons.
+        code: Key of ENCODERS.
+        seed: Of a random code; None where nothing is random.
     """
 
     n_samples: int
@@ -107,6 +86,8 @@ class Evaluation:
     early_exit: EarlyExit | None = None
     schedule: Schedule | None = None
     quiet_after: Counts | None = None
+    code: str = DEFAULT_CODE
+    seed: int | None = None
 
     @property
     def latency(self) -> Latency:
@@ -133,14 +114,13 @@ class Evaluation:
         return wilson_interval(round(accuracy * self.n_samples), self.n_samples)
 
     def to_json(
-        self, *, graph: str, data: str, seed: int | None, constants: Constants | None = None
+        self, *, graph: str, data: str, constants: Constants | None = None
     ) -> dict[str, Any]:
         """Return the JSON that `spikeport evaluate --json` writes (docs/evaluation.md).
 
         Args:
             graph: SHA-256 of the .snn file.
             data: What was evaluated.
-            seed: Of random input codes; None where nothing is random.
             constants: Energy of single operations; None for the defaults.
         """
         stable = stable_after(self.decisions)
@@ -166,7 +146,8 @@ class Evaluation:
             "analog": list(self.analog),
             "graph": graph,
             "data": data,
-            "seed": seed,
+            "code": self.code,
+            "seed": self.seed,
             "warnings": list(self.warnings),
             "stable_after": spread(stable),
             "workload": self.workload.to_json(),
@@ -195,6 +176,7 @@ def evaluate(
     observe: Callable[[Simulation], None] | None = None,
     exit_rule: ExitRule | None = None,
     runner: Runner | None = None,
+    encoder: Encoder | None = None,
 ) -> Evaluation:
     """Simulate a spiking graph on samples and compare it with labels and the ANN.
 
@@ -215,17 +197,19 @@ def evaluate(
             included.
         exit_rule: Ends a sample before T steps; its decision then stays what it is, and the rest
             is neither simulated nor counted.
-        runner: The graph made ready elsewhere, in place of `engine` and `n_threads`.
+        runner: The graph made ready elsewhere, with `encoder`, in place of `engine` and
+            `n_threads`.
+        encoder: What flows at every step; None is the samples as constant currents.
 
     Raises:
-        SimulationError: As `check_settings` says.
-        DataError: Inputs or labels do not fit the graph or hold NaN.
+        SimulationError: As `check_settings` says, or the graph cannot be fed so.
+        DataError: Inputs or labels do not fit the graph or the code, or hold NaN.
     """
     if n_steps is None:
         n_steps = graph.metadata.get("n_steps", DEFAULT_N_STEPS)
     check_settings(n_steps=n_steps, batch_size=batch_size, engine=engine, n_threads=n_threads)
     schedule = check_run(graph, n_steps, early_exit=exit_rule is not None)
-    check_samples(graph, inputs, labels)
+    check_samples(graph, inputs, labels, encoder.shapes(graph, n_steps) if encoder else None)
     readouts = read_readouts(graph)
     readout = readouts[0]
     n_samples = len(inputs[0])
@@ -233,7 +217,10 @@ def evaluate(
     decisions = np.empty((n_steps, n_samples), np.int64)
     ann_decisions = np.empty(n_samples, np.int64)
     if runner is None:
-        runner = ENGINES[engine](graph, n_threads=count_cores() if n_threads is None else n_threads)
+        runner = ENGINES[engine](
+            graph, n_threads=count_cores() if n_threads is None else n_threads, encoder=encoder
+        )
+    graph = feed_every_step(graph, encoder)
     progress(0)
     spikes = {node.name: 0 for node in neurons(graph)}
     operations: dict[str, npt.NDArray[np.int64]] = {}
@@ -303,6 +290,8 @@ def evaluate(
         ),
         schedule=schedule,
         quiet_after=np.concatenate(quiet_after) if quiet_after else None,
+        code=DEFAULT_CODE if encoder is None else encoder.name,
+        seed=encoder.seed if encoder is not None and encoder.is_random else None,
     )
 
 
@@ -333,8 +322,13 @@ def count_cores() -> int:
     return os.cpu_count() or 1
 
 
-def check_samples(graph: Graph, inputs: tuple[Samples, ...], labels: Labels | None) -> None:
-    """Check that samples and labels can be evaluated.
+def check_samples(
+    graph: Graph,
+    inputs: tuple[Samples, ...],
+    labels: Labels | None,
+    shapes: tuple[tuple[int, ...], ...] | None = None,
+) -> None:
+    """Check that samples and labels can be evaluated; `shapes` of samples are the inputs' if None.
 
     Raises:
         DataError: They do not fit the graph, or there are none.
@@ -344,8 +338,9 @@ def check_samples(graph: Graph, inputs: tuple[Samples, ...], labels: Labels | No
             f"data: has {len(inputs)} input arrays, expected {len(graph.inputs)}",
             hint="give one array per network input",
         )
-    for name, array in zip(graph.inputs, inputs, strict=True):
-        shape = graph.types[name].shape
+    if shapes is None:
+        shapes = tuple(graph.types[name].shape for name in graph.inputs)
+    for name, array, shape in zip(graph.inputs, inputs, shapes, strict=True):
         if array.shape[1:] != shape:
             raise DataError(
                 f"data: samples have shape {array.shape[1:]}, expected {shape} for input {name}",

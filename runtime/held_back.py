@@ -12,6 +12,7 @@ from ..converter.errors import DataError, SimulationError
 from ..converter.ir import Array, Graph, Samples
 from .decoding import decide, read_readouts
 from .early_exit import DEFAULT_EVERY, Calibration, ExitRule, calibrate, check_loss, leads
+from .encoding import Encoder
 from .engines import DEFAULT_ENGINE, ENGINES
 from .evaluate import Labels, check_samples, check_settings, count_cores
 from .samples import SampleRecord, batches
@@ -31,6 +32,7 @@ def calibrate_exit(
     engine: str = DEFAULT_ENGINE,
     n_threads: int | None = None,
     batch_size: int = 100,
+    encoder: Encoder | None = None,
     progress: Callable[[int], None] = lambda n_done: None,
 ) -> Calibration:
     """Simulate held-back samples for T steps and find from which lead on a decision is certain.
@@ -45,6 +47,7 @@ def calibrate_exit(
         engine: Key of ENGINES.
         n_threads: None for every core.
         batch_size: Samples at a time.
+        encoder: What flows at every step, as in the run that will end early.
         progress: Called with the number of samples done.
 
     Raises:
@@ -54,14 +57,16 @@ def calibrate_exit(
     check_loss(allowed_loss)
     ExitRule(0.0, every)
     check_settings(n_steps=n_steps, batch_size=batch_size, engine=engine, n_threads=n_threads)
-    check_samples(graph, inputs, labels)
+    check_samples(graph, inputs, labels, encoder.shapes(graph, n_steps) if encoder else None)
     if len(inputs[0]) < MIN_SAMPLES:
         raise DataError(
             f"early exit: {len(inputs[0])} held-back samples, expected at least {MIN_SAMPLES}",
             hint="a loss of 0.001 needs thousands; see --exit-samples",
         )
     readout = read_readouts(graph)[0]
-    runner = ENGINES[engine](graph, n_threads=count_cores() if n_threads is None else n_threads)
+    runner = ENGINES[engine](
+        graph, n_threads=count_cores() if n_threads is None else n_threads, encoder=encoder
+    )
     n_samples = len(inputs[0])
     lead = np.empty((n_steps, n_samples))
     decisions = np.empty((n_steps, n_samples), np.int64)

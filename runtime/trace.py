@@ -14,6 +14,7 @@ from ..converter.errors import DataError, SimulationError, find
 from ..converter.ir import Array, Graph, Neuron, Node
 from ..converter.ir.scheduled import SignedFire, WaitFire
 from .decoding import decide, read_readouts
+from .encoding import Encoder
 from .engines.reference import simulate
 from .evaluate import check_samples, check_settings
 from .simulation import neurons
@@ -102,6 +103,7 @@ def trace(
     n_neurons: int = DEFAULT_NEURONS,
     sample: int = 0,
     label: int | None = None,
+    encoder: Encoder | None = None,
 ) -> Trace:
     """Run one sample in the reference engine and keep what was asked for, nothing else.
 
@@ -113,13 +115,14 @@ def trace(
         n_neurons: The most that are kept of every node, evenly spread over it.
         sample: The number it has in its data.
         label: Its class.
+        encoder: What flows at every step; None is the sample as a constant current.
 
     Raises:
         SimulationError: No such node, a number out of range, or more to keep than MAX_VALUES.
         DataError: The sample does not fit the graph.
     """
     check_settings(n_steps=n_steps, batch_size=1, engine="reference", n_threads=1)
-    check_samples(graph, inputs, None)
+    check_samples(graph, inputs, None, encoder.shapes(graph, n_steps) if encoder else None)
     if n_neurons < 1:
         raise SimulationError(
             f"--neurons {n_neurons}, expected at least 1", hint=f"{DEFAULT_NEURONS} is the default"
@@ -141,7 +144,7 @@ def trace(
             spikes[node.name][step] = values[node.name].reshape(-1)[at]
             potentials[node.name][step] = potential_of(node, states[node.name]).reshape(-1)[at]
 
-    outputs = simulate(graph, inputs, n_steps, watch=watch).outputs[0][:, 0]
+    outputs = simulate(graph, inputs, n_steps, watch=watch, encoder=encoder).outputs[0][:, 0]
     readout = read_readouts(graph)[0]
     return Trace(
         sample=sample,

@@ -160,6 +160,21 @@ def test_evaluate_prints_a_table_and_writes_json(folder):
     assert printed["graph"] == result["graph"]
 
 
+def test_codes_of_the_input(folder):
+    def run(*more):
+        return json.loads(spikeport("evaluate", folder / "mlp.snn", "--data", TEST, "--shipped",
+                                    "--code", "poisson", "--json", "-", *more))  # fmt: skip
+
+    one, again, part, other = (
+        run("--limit", n, "--seed", seed, "--batch-size", size)
+        for n, seed, size in ((40, 1, 100), (40, 1, 7), (10, 1, 100), (40, 2, 100))
+    )
+    assert (one["code"], one["seed"]) == ("poisson", 1)
+    assert one["decisions"] == again["decisions"] != other["decisions"]
+    assert len(one["accuracy"]) == len(part["accuracy"]) == 8
+    assert one["input_macs_per_sample"] == 0
+
+
 def test_evaluate_warns_about_inputs_of_another_scale(folder):
     output = spikeport("evaluate", folder / "mlp.snn", "--data", TEST, "--shipped", "--limit", 10,
                        "--input-scale", 255)  # fmt: skip
@@ -265,6 +280,9 @@ def test_disk_full_leaves_nothing_behind(folder, monkeypatch):
         (("--batch-size", 0), "batch_size 0, expected at least 1"),
         (("--limit", 0), "number of samples 0, expected at least 1"),
         (("--engine", "referenc"), "did you mean reference?"),
+        (("--code", "poison"), "did you mean poisson?"),
+        (("--code", "poisson", "--seed", -1), "seed -1, expected an integer of 0"),
+        (("--code", "rate", "--input-scale", 2), "expected 0..1, at most one spike per step"),
         (("--ann", "lenet.onnx"), "is not that of the network"),
         (("--data", "fashion-mnist:tset"), "no such split"),
         (("--json", "missing/a.json"), "missing"),

@@ -7,7 +7,7 @@ from .graded import BinaryWeighted, Burst
 from .graph import Graph, Node
 from .integers import Quantize, SumPool
 from .interpret import run, run_nodes
-from .neurons import IntegrateFire, Neuron, Reset, SpikingMaxPool, StatefulOp
+from .neurons import IntegrateFire, Neuron, Reset, SpikingMaxPool, StatefulOp, StepInput
 from .ops import OPS, Activation, Op
 from .scheduled import AddOnce, Pulse, SignedFire, WaitFire
 from .types import Array, Samples, TensorType
@@ -32,6 +32,7 @@ __all__ = [
     "SignedFire",
     "SpikingMaxPool",
     "StatefulOp",
+    "StepInput",
     "SumPool",
     "TensorType",
     "WaitFire",

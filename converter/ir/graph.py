@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import GraphError
-from .neurons import StatefulOp
+from .neurons import StatefulOp, StepInput
 from .ops import Input, Op, Scale
 from .types import Array, TensorType, freeze
 
@@ -103,10 +103,10 @@ class Graph:
 
     @cached_property
     def varying(self) -> frozenset[str]:
-        """Names of the results that change over time steps: those behind a neuron."""
+        """Names of the results that change over time steps: those behind neurons or StepInputs."""
         found: set[str] = set()
         for node in self.nodes:
-            if isinstance(node.op, StatefulOp) or found.intersection(node.inputs):
+            if isinstance(node.op, StatefulOp | StepInput) or found.intersection(node.inputs):
                 found.add(node.name)
         return frozenset(found)
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 import numpy as np
 
 from ..errors import GraphError
-from .ops import OPS, MaxPool, Op, Scale
+from .ops import OPS, Input, MaxPool, Op, Scale
 from .types import Array, TensorType
 
 
@@ -36,6 +36,22 @@ class StatefulOp(Op):
     def step(self, current: Array, state: Array) -> tuple[Array, Array]:
         """Return the result of one step and the state after it."""
         raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class StepInput(Input):
+    """What the network is fed at every step anew; engines put it in place of Input.
+
+    No file holds it: how samples are coded is a matter of the run, not of the network.
+
+    Attributes:
+        spiking: Every value is 0 or 1.
+    """
+
+    spiking: bool = False
+
+    def infer(self, *types: TensorType) -> TensorType:
+        return TensorType(self.shape, self.spiking)
 
 
 @dataclass(frozen=True, eq=False)

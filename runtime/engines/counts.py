@@ -22,6 +22,7 @@ from ...converter.ir.interpret import check_inputs
 from ...converter.ir.ops import Conv, Dense, Input, Scale
 from ...converter.ir.scheduled import AFFINE
 from ..early_exit import ExitRule
+from ..encoding import Encoder, feed_every_step
 from ..simulation import Counts, Simulation, check_threads, fan_outs, neurons, output_units
 from .trains import Trains
 
@@ -29,13 +30,16 @@ CHUNK = 10
 """Samples that are computed at a time."""
 
 
-def compile_graph(graph: Graph, *, n_threads: int = 1) -> CountsRunner:
+def compile_graph(
+    graph: Graph, *, n_threads: int = 1, encoder: Encoder | None = None
+) -> CountsRunner:
     """Make a scheduled graph ready.
 
     Raises:
         SimulationError: n_threads is below 1, or the graph has no schedule that waits.
     """
     check_threads(n_threads)
+    feed_every_step(graph, encoder)
     reason = find_obstacle(graph)
     if reason is not None:
         raise SimulationError(

@@ -18,6 +18,7 @@ from ...converter.errors import SimulationError
 from ...converter.ir import Array, Graph
 from ...converter.ir.interpret import check_inputs
 from ..early_exit import ExitRule
+from ..encoding import Encoder, feed_every_step
 from ..plan.constants import Constants
 from ..plan.memory import Memory, make_memory
 from ..plan.planner import Plan, plan_graph
@@ -34,39 +35,43 @@ from ..simulation import (
 from . import counts, reference
 
 
-def compile_graph(graph: Graph, *, n_threads: int = 1) -> Runner:
+def compile_graph(graph: Graph, *, n_threads: int = 1, encoder: Encoder | None = None) -> Runner:
     """Compile a spiking graph; without numba, return the reference engine's runner and say so.
 
     Args:
         graph: As `convert` gives it.
         n_threads: Samples that are simulated at the same time.
+        encoder: Where inputs change at every step.
 
     Raises:
-        SimulationError: n_threads is below 1, or a layer is too large.
+        SimulationError: n_threads is below 1, a layer is too large, or the graph needs constant
+            currents.
     """
     check_threads(n_threads)
+    fed = feed_every_step(graph, encoder)
     try:
         from ..kernels.cache import prepare_cache
     except ImportError:
         notice = "numba is not installed: the reference engine runs instead, many times slower"
-        return reference.ReferenceRunner(graph, (notice,))
+        return reference.ReferenceRunner(graph, (notice,), encoder=encoder)
     notices = prepare_cache()
     try:
         from ..kernels import events  # noqa: F401
     except RuntimeError as error:  # what numba raises if there is nowhere to keep compiled code
         notice = f"{error}: the reference engine runs instead, many times slower"
-        return reference.ReferenceRunner(graph, (notice,))
+        return reference.ReferenceRunner(graph, (notice,), encoder=encoder)
     try:
-        plan = plan_graph(graph)
+        plan = plan_graph(fed)
     except MemoryError as error:
         raise _too_large() from error
     short = counts.compile_graph(graph, n_threads=n_threads) if counts.is_exact(graph) else None
     fallbacks = () if short else plan.fallbacks
-    runner = EventRunner(graph, plan, n_threads, fallbacks, notices, short=short)
+    runner = EventRunner(fed, plan, n_threads, fallbacks, notices, short=short, encoder=encoder)
     # one sample of zeros compiles the kernels, or loads them from the cache
-    runner.run(
-        tuple(np.zeros((1, *graph.types[name].shape), np.float32) for name in graph.inputs), 1
-    )
+    shapes = tuple(graph.types[name].shape for name in graph.inputs)
+    if encoder is not None:
+        shapes = encoder.shapes(graph, 1)
+    runner.run(tuple(np.zeros((1, *shape), np.float32) for shape in shapes), 1)
     return runner
 
 
@@ -96,6 +101,7 @@ class EventRunner:
     engine: str = "event"
     idle: list[Memory] = field(default_factory=list)
     short: counts.CountsRunner | None = None
+    encoder: Encoder | None = None
 
     def run(
         self,
@@ -105,7 +111,7 @@ class EventRunner:
         count_spikes: bool = False,
         exit_rule: ExitRule | None = None,
     ) -> Simulation:
-        arrays = check_inputs(self.graph, inputs)
+        arrays = check_inputs(self.graph, inputs) if self.encoder is None else inputs
         if self.short and exit_rule is None and n_steps == counts.latency(self.graph):
             return self.short.run(arrays, n_steps, count_spikes=count_spikes)
         try:
@@ -173,6 +179,7 @@ class EventRunner:
         exit_rule: ExitRule | None,
     ) -> None:
         memory.constants = Constants(self.graph, inputs)
+        feed = None if self.encoder is None else self.encoder.open(self.graph, inputs, n_steps)
         memory.counts = results.counts_of(sample)
         memory.last_spike = 0
         for stage in self.plan.stages:
@@ -185,6 +192,9 @@ class EventRunner:
             if exit_rule is not None:  # not beyond the next look
                 n_now = min(n_now, exit_rule.every - first % exit_rule.every)
             memory.first_step = first
+            if feed is not None:
+                for name, steps in zip(self.graph.inputs, feed(first, n_now), strict=True):
+                    memory.blocks[name] = steps[:, 0]
             for stage in self.plan.stages:
                 if stop.is_set():
                     return

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...converter.ir import Array, Graph, Neuron, StatefulOp
+from ...converter.ir import Array, Graph, Neuron, StatefulOp, StepInput
 from ...converter.ir.interpret import check_inputs
 from ...converter.ir.ops import Input
 from ..early_exit import ExitRule
+from ..encoding import Encoder, feed_every_step
 from ..simulation import (
     Simulation,
     check_threads,
@@ -29,6 +30,7 @@ class ReferenceRunner:
     notices: tuple[str, ...] = ()
     engine: str = "reference"
     fallbacks: tuple[str, ...] = ()
+    encoder: Encoder | None = None
 
     def run(
         self,
@@ -38,17 +40,20 @@ class ReferenceRunner:
         count_spikes: bool = False,
         exit_rule: ExitRule | None = None,
     ) -> Simulation:
-        return simulate(self.graph, inputs, n_steps, exit_rule)
+        return simulate(self.graph, inputs, n_steps, exit_rule, encoder=self.encoder)
 
 
-def compile_graph(graph: Graph, *, n_threads: int = 1) -> ReferenceRunner:
+def compile_graph(
+    graph: Graph, *, n_threads: int = 1, encoder: Encoder | None = None
+) -> ReferenceRunner:
     """Return the graph as a runner, which has one thread whatever is asked for.
 
     Raises:
-        SimulationError: n_threads is below 1.
+        SimulationError: n_threads is below 1, or the graph needs constant currents.
     """
     check_threads(n_threads)
-    return ReferenceRunner(graph)
+    feed_every_step(graph, encoder)
+    return ReferenceRunner(graph, encoder=encoder)
 
 
 def simulate(
@@ -57,8 +62,9 @@ def simulate(
     n_steps: int,
     exit_rule: ExitRule | None = None,
     watch: Callable[[int, Mapping[str, Array], Mapping[str, Array]], None] | None = None,
+    encoder: Encoder | None = None,
 ) -> Simulation:
-    """Run a spiking graph with its inputs as constant currents.
+    """Run a spiking graph with its inputs as constant currents, or as an encoder gives them.
 
     At every step each node is computed once, in topological order, from what its operands are at
     the same step: a spike crosses the whole network within one step. What does not lie behind a
@@ -71,14 +77,24 @@ def simulate(
         exit_rule: When a sample is finished. It is computed on, but nothing of it is counted.
         watch: Called after every step, 0..T-1, with results and states by name, which the next
             step changes.
+        encoder: Where inputs change at every step.
 
     Raises:
         GraphError: An array does not fit its input.
+        SpikeportError: The encoder cannot express the samples, or the graph not be fed by it.
     """
-    fed = dict(zip(graph.inputs, check_inputs(graph, inputs), strict=True))
+    graph = feed_every_step(graph, encoder)
     n_samples = len(inputs[0])
-    values = _compute_constants(graph, fed)
-    moving = [node for node in graph.nodes if node.name in graph.varying]
+    if encoder is None:
+        fed = dict(zip(graph.inputs, check_inputs(graph, inputs), strict=True))
+        values = _compute_constants(graph, fed)
+    else:
+        feed, values = encoder.open(graph, inputs, n_steps), {}
+    moving = [
+        node
+        for node in graph.nodes
+        if node.name in graph.varying and not isinstance(node.op, StepInput)
+    ]
     states = {
         node.name: node.op.start((n_samples, *graph.types[node.inputs[0]].shape))
         for node in moving
@@ -101,6 +117,9 @@ def simulate(
             for output in outputs:
                 output[step:] = output[step - 1]
             break
+        if encoder is not None:
+            now = feed(step, 1)
+            values.update((name, each[0]) for name, each in zip(graph.inputs, now, strict=True))
         for node in moving:
             operands = tuple(values[name] for name in node.inputs)
             if isinstance(node.op, StatefulOp):

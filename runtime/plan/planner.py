@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...converter.ir import Array, Graph, IntegrateFire, Neuron, Node, Op, SpikingMaxPool
+from ...converter.ir import (
+    Array,
+    Graph,
+    IntegrateFire,
+    Neuron,
+    Node,
+    Op,
+    SpikingMaxPool,
+    StepInput,
+)
 from ...converter.ir.ops import (
     Add,
     AveragePool,
@@ -194,6 +203,8 @@ class _Planner:
         self.blocks.add(name)
         node = self.graph.by_name[name]
         shape = self.graph.types[name].shape
+        if isinstance(node.op, StepInput):  # the engine puts it there
+            return
         if name in self.currents:
             gather, bias = self.compile(self.currents[name], shape)
             self.stages.append(CurrentStage(name, shape, gather, bias, self.arena.n_steps))

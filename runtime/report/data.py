@@ -13,6 +13,7 @@ from ...converter.ir import Array, Graph, Samples
 from ...converter.ir.ops import Sigmoid, Softmax
 from ..decoding import read_readouts
 from ..early_exit import Calibration
+from ..encoding import Encoder
 from ..energy import Constants
 from ..engines import DEFAULT_ENGINE, ENGINES
 from ..evaluate import Evaluation
@@ -112,6 +113,7 @@ def gather(
     calibration: Calibration | None = None,
     provenance: tuple[tuple[str, str], ...] = (),
     n_threads: int | None = None,
+    encoder: Encoder | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Content:
     """Compute what a report shows beyond an evaluation.
@@ -127,11 +129,12 @@ def gather(
         calibration: Of the early exit.
         provenance: Pairs of name and value.
         n_threads: As for `evaluate`.
+        encoder: Likewise.
         progress: Called with what is done next.
     """
     type_ = graph.types[graph.outputs[0]]
     explanation, quantised = None, None
-    if ann is not None:
+    if ann is not None and encoder is None:
         progress("error budget")
         some = tuple(array[:EXPLAINED] for array in inputs)
         try:
@@ -158,18 +161,21 @@ def gather(
         explanation=explanation,
         quantised=quantised,
         calibration=calibration,
-        examples=find_examples(graph, evaluation, inputs),
+        examples=find_examples(graph, evaluation, inputs, encoder),
         provenance=provenance,
     )
 
 
 def find_examples(
-    graph: Graph, evaluation: Evaluation, inputs: tuple[Samples, ...]
+    graph: Graph,
+    evaluation: Evaluation,
+    inputs: tuple[Samples, ...],
+    encoder: Encoder | None = None,
 ) -> tuple[Example, ...]:
     """Return the samples that decide first and last, and wrong ones, over time."""
     numbers = choose_examples(evaluation)
     make_ready = ENGINES.get(evaluation.engine, ENGINES[DEFAULT_ENGINE])
-    runner = make_ready(graph, n_threads=1)
+    runner = make_ready(graph, n_threads=1, encoder=encoder)
     chosen = pick(inputs, numbers)
     rule = None if evaluation.early_exit is None else evaluation.early_exit.rule
     run = runner.run(chosen, evaluation.n_steps, exit_rule=rule)

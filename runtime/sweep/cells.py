@@ -135,7 +135,7 @@ def run_cell(
         n_threads=n_threads,
     )
     result = evaluation.to_json(
-        graph=hashlib.sha256(encode_graph(graph)).hexdigest(), data=data.name, seed=None
+        graph=hashlib.sha256(encode_graph(graph)).hexdigest(), data=data.name
     )
     return {key: value for key, value in result.items() if key not in TIMES}
 

@@ -24,6 +24,7 @@ from ...converter.exports.snn import decode_graph, encode_graph
 from ...converter.ir import Array, Graph
 from ...converter.ir.interpret import check_inputs
 from ..early_exit import ExitRule
+from ..encoding import Encoder
 from ..engines import ENGINES
 from ..simulation import Counts, Runner, Simulation
 
@@ -50,12 +51,14 @@ class Cluster:
     client: Client
     n_threads: int
 
-    def settings(self, graph: Graph, engine: str) -> dict[str, Any]:
+    def settings(self, graph: Graph, engine: str, encoder: Encoder | None = None) -> dict[str, Any]:
         """Return the settings with which `evaluate` runs a graph on the cluster."""
         batch_size = self.n_threads * BATCH_PER_THREAD
-        return {"runner": self.compile_graph(graph, engine), "batch_size": batch_size}
+        return {"runner": self.compile_graph(graph, engine, encoder), "batch_size": batch_size}
 
-    def compile_graph(self, graph: Graph, engine: str) -> ClusterRunner:
+    def compile_graph(
+        self, graph: Graph, engine: str, encoder: Encoder | None = None
+    ) -> ClusterRunner:
         """Send a graph to every worker, once, and return it as a runner.
 
         Raises:
@@ -64,8 +67,8 @@ class Cluster:
         file = encode_graph(graph)
         digest = hashlib.sha256(file).hexdigest()
         model = self.client.scatter(file, broadcast=True, hash=True)
-        about = self.client.submit(_describe, model, digest, engine, _version()).result()
-        return ClusterRunner(graph, self, model, digest, *about)
+        about = self.client.submit(_describe, model, digest, engine, encoder, _version()).result()
+        return ClusterRunner(graph, self, model, digest, encoder, *about)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +79,7 @@ class ClusterRunner:
     cluster: Cluster
     model: Any
     digest: str
+    encoder: Encoder | None
     engine: str
     fallbacks: tuple[str, ...]
     notices: tuple[str, ...]
@@ -88,14 +92,14 @@ class ClusterRunner:
         count_spikes: bool = False,
         exit_rule: ExitRule | None = None,
     ) -> Simulation:
-        arrays = check_inputs(self.graph, inputs)
+        arrays = check_inputs(self.graph, inputs) if self.encoder is None else inputs
         n_samples = len(arrays[0])
         n_shards = self.cluster.n_threads * SHARDS_PER_THREAD
         size = min(MAX_SHARD, max(1, -(-n_samples // n_shards)))
         client = self.cluster.client
         futures = [
             client.submit(
-                _simulate, self.model, self.digest, self.engine, _version(),
+                _simulate, self.model, self.digest, self.engine, self.encoder, _version(),
                 tuple(array[start : start + size] for array in arrays),
                 n_steps, count_spikes, exit_rule, pure=False,
             )
@@ -203,11 +207,13 @@ def _worker_version() -> str:
     return _version()
 
 
-_runners: dict[tuple[str, str], Runner] = {}
+_runners: dict[tuple[str, str, Encoder | None], Runner] = {}
 _lock = threading.Lock()
 
 
-def _compile(file: bytes, digest: str, engine: str, version: str) -> Runner:
+def _compile(
+    file: bytes, digest: str, engine: str, encoder: Encoder | None, version: str
+) -> Runner:
     """Run on a worker: return the graph made ready; only the last one is kept."""
     if version != _version():  # a worker that came later
         raise SimulationError(
@@ -215,17 +221,19 @@ def _compile(file: bytes, digest: str, engine: str, version: str) -> Runner:
             hint="install the same version on every worker and start them again",
         )
     with _lock:
-        if (digest, engine) not in _runners:
+        key = (digest, engine, encoder)
+        if key not in _runners:
             _runners.clear()
-            _runners[digest, engine] = ENGINES[engine](decode_graph(file), n_threads=1)
-        return _runners[digest, engine]
+            graph = decode_graph(file)
+            _runners[key] = ENGINES[engine](graph, n_threads=1, encoder=encoder)
+        return _runners[key]
 
 
 def _describe(
-    file: bytes, digest: str, engine: str, version: str
+    file: bytes, digest: str, engine: str, encoder: Encoder | None, version: str
 ) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """Run on a worker: compile, and return what a runner says about itself."""
-    runner = _compile(file, digest, engine, version)
+    runner = _compile(file, digest, engine, encoder, version)
     return runner.engine, runner.fallbacks, runner.notices
 
 
@@ -233,6 +241,7 @@ def _simulate(
     file: bytes,
     digest: str,
     engine: str,
+    encoder: Encoder | None,
     version: str,
     inputs: tuple[Array, ...],
     n_steps: int,
@@ -240,5 +249,5 @@ def _simulate(
     exit_rule: ExitRule | None,
 ) -> Simulation:
     """Run on a worker: simulate one shard on one thread."""
-    runner = _compile(file, digest, engine, version)
+    runner = _compile(file, digest, engine, encoder, version)
     return runner.run(inputs, n_steps, count_spikes=count_spikes, exit_rule=exit_rule)

@@ -112,7 +112,7 @@ def test_evaluation_says_what_stayed_analog():
     graph = convert(source(), X, keep_analog=KEEP, n_steps=4).graph
     evaluation = evaluate(graph, (X,), ann=source().run)
     assert evaluation.analog == KEEP
-    assert evaluation.to_json(graph="", data="", seed=None)["analog"] == list(KEEP)
+    assert evaluation.to_json(graph="", data="")["analog"] == list(KEEP)
     assert "stays analog, no neurons: gelu, gate, share" in summary_lines(evaluation)
     assert set(KEEP) <= set(evaluation.fallbacks)
 

@@ -18,6 +18,7 @@ from spikeport.converter.convert import convert
 from spikeport.converter.errors import SimulationError
 from spikeport.converter.exports.snn import write_snn
 from spikeport.runtime.early_exit import ExitRule
+from spikeport.runtime.encoding import Poisson
 from spikeport.runtime.evaluate import evaluate
 from spikeport.runtime.sweep import cluster as module
 from spikeport.runtime.sweep.cluster import connect
@@ -78,7 +79,7 @@ def network(tmp_path_factory):
 
 
 def figures(evaluation):
-    result = evaluation.to_json(graph="", data="", seed=None)
+    result = evaluation.to_json(graph="", data="")
     return {key: value for key, value in result.items() if key != "seconds"}
 
 
@@ -99,6 +100,9 @@ def test_the_same_bits_with_a_worker_killed_on_the_way(network):
 
         assert figures(evaluate(graph, x, y, progress=kill, **settings)) == alone
         assert figures(evaluate(graph, x, y, exit_rule=rule, **settings)) == early
+        coded = {"encoder": Poisson(3), **cluster.settings(graph, "reference", Poisson(3))}
+        expected = evaluate(graph, x, y, encoder=Poisson(3), **options)
+        assert figures(evaluate(graph, x, y, **coded)) == figures(expected)
         arguments = ["evaluate", str(folder / "net.snn"), "--data", str(folder / "data.npz")]
         shown = CliRunner().invoke(main, [*arguments, "--scheduler", address])
         assert shown.exit_code == 0, shown.output
@@ -135,7 +139,7 @@ def test_nobody_answers(monkeypatch):
 
 def test_a_later_worker_of_another_version(network):
     with pytest.raises(SimulationError, match=r"a worker has spikeport .*, expected 9\.9 as where"):
-        module._compile(b"", "", "event", "9.9")
+        module._compile(b"", "", "event", None, "9.9")
 
 
 def test_without_the_package(monkeypatch):

@@ -81,7 +81,7 @@ def test_evaluation_counts_what_was_simulated():
     assert result.workload.membrane_updates == 2 * sum(STEPS) / 4
     assert result.firing_rate["n"] == 28 / (2 * sum(STEPS))
     assert result.accuracy[-1] == 0.75
-    block = result.to_json(graph="", data="", seed=None)
+    block = result.to_json(graph="", data="")
     assert block["early_exit"] == {
         "lead": 3.0, "every": 2, "mean_steps": 7.5, "undecided": 0.25
     }  # fmt: skip

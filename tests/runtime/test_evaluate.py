@@ -58,7 +58,7 @@ def test_batches_do_not_change_the_result():
 
 
 def test_json_has_the_promised_keys():
-    result = evaluate(graph(), (X,)).to_json(graph="00", data="four", seed=None)
+    result = evaluate(graph(), (X,)).to_json(graph="00", data="four")
     assert result["format"] == "spikeport-evaluation"
     assert result["version"] == 1
     assert result["accuracy"] is None

@@ -37,12 +37,12 @@ def scheduled(name: str = "wait", n_steps: int = 4) -> Graph:
 def test_latency_is_reported_in_full():
     graph = scheduled()
     run = evaluate(graph, (X,), Y, n_steps=8)
-    assert run.to_json(graph="", data="", seed=None)["latency"] == {
+    assert run.to_json(graph="", data="")["latency"] == {
         "pre_run": 0, "pipeline": 4, "read_out": 4, "drain": 0, "total": 8,
     }  # fmt: skip
     assert any("2 layers of 4 steps, 8 in all (pre-run 0" in line for line in summary_lines(run))
     settled = evaluate(scheduled("settle"), (X,), Y, n_steps=8)
-    found = settled.to_json(graph="", data="", seed=None)
+    found = settled.to_json(graph="", data="")
     assert found["latency"]["drain"] == 7
     assert 1 <= found["quiet_after"]["largest"] <= 8
     assert any("no neuron fired after" in line for line in summary_lines(settled))

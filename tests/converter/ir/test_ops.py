@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from spikeport.converter.errors import GraphError
-from spikeport.converter.ir import OPS, Neuron, OfMean, Op, StatefulOp, TensorType
+from spikeport.converter.ir import OPS, Neuron, OfMean, Op, StatefulOp, StepInput, TensorType
 from spikeport.converter.ir.ops import (
     Add,
     AveragePool,
@@ -437,7 +437,7 @@ def test_table_has_every_op_under_its_own_name():
         return {kind}.union(*map(subclasses, kind.__subclasses__()))
 
     defined = {op for op in subclasses(Op) if op.__module__.startswith("spikeport.")}
-    assert set(OPS.values()) == defined - {Op, StatefulOp, Neuron, OfMean}
+    assert set(OPS.values()) == defined - {Op, StatefulOp, Neuron, OfMean, StepInput}
     assert all(name == op.__name__ for name, op in OPS.items())
 
 
