@@ -161,8 +161,18 @@ def _check_kept(findings: tuple[Finding, ...], keep_analog: tuple[str, ...]) -> 
 
 def _max_pool(graph: Graph, node: Node, behind: set[str]) -> tuple[str, str, str]:
     if node.name in behind:
-        return "max-pool of accumulated spikes", APPROXIMATE, "exact on the counts of every step"
+        return (
+            "max-pool of accumulated spikes",
+            APPROXIMATE,
+            ("exact on the counts of every step; place_poolings.max_pool has other ways"),
+        )
     return "max-pool of the constant input", EXACT, ""
+
+
+def _average_pool(graph: Graph, node: Node, behind: set[str]) -> tuple[str, str, str]:
+    if node.name in behind:
+        return "linear pooling of spikes", EXACT, "place_poolings.average_pool=neurons: spikes only"
+    return "average pool of the constant input", EXACT, ""
 
 
 def _batch_norm(graph: Graph, node: Node, behind: set[str]) -> tuple[str, str, str]:
@@ -181,8 +191,8 @@ _RULES: dict[type[Op], _Rule] = {
     Scale: _batch_norm,
     Relu: _relu,
     MaxPool: _max_pool,
-    AveragePool: _becomes("linear pooling of spikes"),
-    GlobalAveragePool: _becomes("linear pooling of spikes"),
+    AveragePool: _average_pool,
+    GlobalAveragePool: _average_pool,
     Flatten: _becomes("the same"),
     Reshape: _becomes("the same"),
     Transpose: _becomes("the same"),

@@ -21,6 +21,7 @@ from .ir import Array, Graph
 from .ir.interpret import check_inputs
 from .ir.types import DEFAULT_N_STEPS, MAX_N_STEPS
 from .passes import PASSES, Keeps
+from .passes.place_poolings import MaxPooling
 from .recipes import DEFAULT_RECIPE, choose_options
 
 if TYPE_CHECKING:
@@ -99,6 +100,13 @@ def convert(
         raise PassError(
             f"recipe {recipe}: is exact, but {', '.join(keep_analog)} would stay analog",
             hint="use a causal recipe such as rate for networks that keep analog nodes",
+        )
+    is_or = chosen.get("place_poolings", {}).get("max_pool") == MaxPooling.OR
+    if is_or and "schedule_neurons" not in chosen:
+        raise PassError(
+            f"recipe {recipe}: is causal, but place_poolings.max_pool is or, which is exact under "
+            "schedules only",
+            hint="use --recipe exact, or place_poolings.max_pool=counts",
         )
     progress("read")
     started = time.perf_counter()

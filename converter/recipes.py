@@ -11,7 +11,7 @@ from typing import Any
 from .errors import PassError, find
 from .passes import PASSES
 
-SIMPLIFY = ("remove_no_ops", "strip_output_activation", "fold_batch_norm")
+SIMPLIFY = ("remove_no_ops", "strip_output_activation", "fold_batch_norm", "place_poolings")
 EXACT = (*SIMPLIFY, "normalize_for_steps", "correct_quantization")
 
 

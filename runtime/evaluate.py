@@ -22,6 +22,7 @@ from .energy import Constants
 from .energy import to_json as energy_json
 from .engines import DEFAULT_ENGINE, ENGINES
 from .metrics import spread, stable_after, wilson_interval
+from .poolings import Pooling, describe_poolings
 from .ranges import warn_of_ranges
 from .results import encode
 from .samples import SampleRecord, batches
@@ -62,6 +63,7 @@ class Evaluation:
         quiet_after: [N]: steps after which no neuron fired; None without signed neurons.
         code: Key of ENCODERS.
         seed: Of a random code; None where nothing is random.
+        poolings: How poolings behind neurons work, and what they keep and compare.
     """
 
     n_samples: int
@@ -88,6 +90,7 @@ class Evaluation:
     quiet_after: Counts | None = None
     code: str = DEFAULT_CODE
     seed: int | None = None
+    poolings: tuple[Pooling, ...] = ()
 
     @property
     def latency(self) -> Latency:
@@ -144,6 +147,7 @@ class Evaluation:
             "engine": self.engine,
             "fallbacks": list(self.fallbacks),
             "analog": list(self.analog),
+            "poolings": [each.to_json() for each in self.poolings],
             "graph": graph,
             "data": data,
             "code": self.code,
@@ -292,6 +296,7 @@ def evaluate(
         quiet_after=np.concatenate(quiet_after) if quiet_after else None,
         code=DEFAULT_CODE if encoder is None else encoder.name,
         seed=encoder.seed if encoder is not None and encoder.is_random else None,
+        poolings=describe_poolings(graph),
     )
 
 

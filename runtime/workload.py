@@ -25,6 +25,7 @@ from ..converter.ir.ops import (
     Identity,
     Input,
     InsertZeros,
+    MaxPool,
     Op,
     Pad,
     Reshape,
@@ -32,6 +33,7 @@ from ..converter.ir.ops import (
     Transpose,
 )
 from ..converter.ir.scheduled import SignedFire
+from ..converter.ir.sorted_trains import find_sorted
 from ..converter.ir.text import count_parameters
 from ..converter.ir.types import TensorType
 from ..converter.ir.windows import Window
@@ -246,14 +248,16 @@ def count_values(graph: Graph, spike_counts: Mapping[str, Counts]) -> dict[str, 
     """Return for every result that is spikes how often each entry was 1, [N, ...] by name.
 
     Rearranging spikes rearranges their counts, and the increments that max-pooling sends add up to
-    the maximum of the counts.
+    the maximum of the counts, as the OR of sorted spikes does. Of other spikes it does not.
     """
+    trains = find_sorted(graph)
     totals = {name: counts for name, counts in spike_counts.items() if graph.types[name].spiking}
     for node in graph.nodes:
         known = all(operand in totals for operand in node.inputs)
         if node.name in totals or not node.inputs or not known:
             continue
-        if graph.types[node.name].spiking:
+        is_or = type(node.op) is MaxPool and node.name not in trains
+        if graph.types[node.name].spiking and not is_or:
             operands = (totals[operand].astype(np.float32) for operand in node.inputs)
             totals[node.name] = node.op.apply(*operands).astype(np.int64)
     return totals

@@ -124,11 +124,9 @@ class SpikingMaxPool(StatefulOp, MaxPool):
 
     The increments of t steps add up to the maximum of the accumulated operands exactly, at every
     t: rates are pooled as activations are, causally and without a bias that stays. Spikes in,
-    spikes out, because the largest count of a window grows by at most one per step.
+    spikes out, because the largest count of a window grows by at most one per step: the spikes
+    that pass are those by which a neuron takes the lead (gating by accumulated counts).
     """
-
-    def infer(self, *types: TensorType) -> TensorType:
-        return TensorType(super().infer(*types).shape, types[0].spiking)
 
     def start(self, shape: tuple[int, ...]) -> Array:
         return np.zeros(shape, np.float32)

@@ -12,6 +12,7 @@ from .insert_neurons import insert_neurons
 from .normalize_for_rates import normalize_for_rates
 from .normalize_for_steps import normalize_for_steps
 from .normalize_weights import normalize_weights
+from .place_poolings import place_poolings
 from .remove_no_ops import remove_no_ops
 from .schedule_neurons import schedule_neurons
 from .strip_output_activation import strip_output_activation
@@ -29,6 +30,7 @@ PASSES: dict[str, Pass] = {
         Pass(remove_no_ops, Keeps.FUNCTION, leaves_no=("Identity",)),
         Pass(strip_output_activation, Keeps.DECISION),
         Pass(fold_batch_norm, Keeps.FUNCTION, leaves_no=("BatchNorm",), source=RUECKAUER),
+        Pass(place_poolings, Keeps.FUNCTION, needs_no=("BatchNorm",), source=RUECKAUER),
         Pass(normalize_weights, Keeps.FUNCTION, needs_no=("BatchNorm",), source=RUECKAUER),
         Pass(normalize_for_rates, Keeps.FUNCTION, needs_no=("BatchNorm",), source=RUECKAUER),
         Pass(normalize_for_steps, Keeps.FUNCTION, needs_no=("BatchNorm",), source=LI),

@@ -23,9 +23,11 @@ from ..ir import (
     SpikingMaxPool,
     WaitFire,
 )
-from ..ir.ops import Conv, Dense, Scale
+from ..ir.ops import Conv, Dense, MaxPool, Scale
 from ..ir.scheduled import AFFINE
+from ..ir.sorted_trains import find_sorted
 from ..ir.types import MAX_N_STEPS
+from .place_poolings import MaxPooling
 from .rescaling import compact
 
 
@@ -60,7 +62,8 @@ def schedule_neurons(graph: Graph, *, n_steps: int, schedule: str = Schedule.WAI
     Raises:
         PassError: No such schedule, neurons of another kind, initial potentials outside
             [0, threshold), or T steps per layer are too many.
-        UnsupportedOpError: An op behind neurons is not linear; all of them are listed.
+        UnsupportedOpError: An op behind neurons is not linear, or place_poolings asked for an OR
+            of spikes that are not sorted; all of them are listed.
 
     Keeps: the inputs and the shapes of the outputs, whose unit makes up for the longer run.
     Source: Hao et al. 2025 (parallel), You et al. 2024 (settle).
@@ -95,9 +98,33 @@ def schedule_neurons(graph: Graph, *, n_steps: int, schedule: str = Schedule.WAI
         "n_steps": n_layers * n_steps,
         "latency": latency,
     }
-    return graph.replace(
+    scheduled = graph.replace(
         nodes=tuple(builder.nodes), outputs=outputs, metadata={**graph.metadata, "schedule": facts}
     )
+    is_or = graph.metadata.get("max_pool") == MaxPooling.OR
+    return _without_counters(scheduled) if is_or else scheduled
+
+
+def _without_counters(graph: Graph) -> Graph:
+    """Let every max-pooling be the OR of a step's spikes, which it is for sorted trains."""
+    trains = find_sorted(graph)
+    nodes: list[Node] = []
+    reasons = []
+    for node in graph.nodes:
+        op = node.op
+        if isinstance(op, SpikingMaxPool):
+            op = MaxPool(op.kernel, op.strides, op.dilation, op.padding)
+            if node.name not in trains:
+                reasons.append(f"{node}: takes no spikes in the first steps of one window")
+        nodes.append(dataclasses.replace(node, op=op))
+    if reasons:
+        raise UnsupportedOpError(
+            "schedule_neurons: max_pool 'or' is not exact",
+            reasons=tuple(reasons),
+            hint="with schedule_neurons.schedule=parallel spikes of all neurons are sorted; "
+            "place_poolings.max_pool=counts works everywhere",
+        )
+    return graph.replace(nodes=tuple(nodes))
 
 
 def _fires(node: Node) -> bool:

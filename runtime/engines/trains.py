@@ -91,7 +91,7 @@ class Trains:
             return Sorted(counts, starts, all(train.are_spikes for train in trains))
         (train, *_) = trains
         is_pool = isinstance(op, AveragePool | SumPool | GlobalAveragePool)
-        is_pool |= isinstance(op, SpikingMaxPool) and train.are_spikes
+        is_pool |= isinstance(op, MaxPool) and train.are_spikes
         if not is_pool or (train.starts != train.starts.flat[0]).any():
             return None
         if isinstance(op, GlobalAveragePool):
@@ -101,7 +101,7 @@ class Trains:
             pool = MaxPool(window.kernel, window.strides, window.dilation, window.padding)
             counts = pool.apply(train.counts)
         starts = np.full((1, *counts.shape[1:]), train.starts.flat[0], np.float32)
-        return Sorted(counts, starts, isinstance(op, SpikingMaxPool))
+        return Sorted(counts, starts, isinstance(op, MaxPool))
 
     def count(self, name: str, fan_out: Array) -> Counts:
         """Return non-zero entries times connections that leave them, at every step, [T]."""

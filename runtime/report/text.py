@@ -14,6 +14,7 @@ from ..compare_runs import Compared
 from ..energy import Constants, break_even, energy_rows
 from ..evaluate import Evaluation
 from ..explain import CAUSES, Explanation
+from ..poolings import pooling_lines
 from ..workload import Workload
 
 
@@ -117,6 +118,7 @@ def summary_lines(evaluation: Evaluation) -> list[str]:
         f"the ANN takes {evaluation.macs_per_sample:,} multiply-accumulates",
         *exit_lines(evaluation),
         *value_lines(evaluation),
+        *pooling_lines(evaluation.poolings),
         f"{evaluation.seconds:.1f} s in the {evaluation.engine} engine",
     ]
     schedule = evaluation.schedule

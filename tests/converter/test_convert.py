@@ -65,8 +65,9 @@ def test_convert_gives_a_spiking_graph_and_says_how():
     assert graph.metadata["recipe"] == "rate"
     assert graph.metadata["calibration"]["n_samples"] == 40
     assert [entry["name"] for entry in graph.metadata["passes"]] == list(RECIPES["rate"].passes)
-    options = graph.metadata["passes"][3]["options"]
-    assert options == {"clipped": 20.0}
+    options = {entry["name"]: entry["options"] for entry in graph.metadata["passes"]}
+    assert options["normalize_for_rates"] == {"clipped": 20.0}
+    assert options["place_poolings"] == {"max_pool": "counts", "average_pool": "linear"}
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -83,7 +84,9 @@ def test_every_recipe_runs_and_its_options_exist(recipe):
 def test_options_go_over_those_of_the_recipe():
     options = {"normalize_weights": {"percentile": 100.0}}
     graph = convert(small_source(), X, recipe="classic", options=options).graph
-    settings = graph.metadata["passes"][3]["options"]
+    settings = {entry["name"]: entry["options"] for entry in graph.metadata["passes"]}[
+        "normalize_weights"
+    ]
     assert settings == {"percentile": 100.0, "per_channel": False}
 
 

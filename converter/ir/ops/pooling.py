@@ -14,7 +14,7 @@ from .base import Op, Pairs, expect
 
 @dataclass(frozen=True, eq=False)
 class MaxPool(Op):
-    """Maximum over windows; padding never wins.
+    """Maximum over windows; padding never wins. Of spikes: whether one of a window fires (OR).
 
     Attributes:
         kernel: One size per spatial axis.
@@ -29,7 +29,7 @@ class MaxPool(Op):
     padding: Pairs
 
     def infer(self, *types: TensorType) -> TensorType:
-        return TensorType(pooled_shape(self.window, types[0].shape))
+        return TensorType(pooled_shape(self.window, types[0].shape), types[0].spiking)
 
     def apply(self, *arrays: Array) -> Array:
         patches = self.window.patches(arrays[0], fill=-np.inf)

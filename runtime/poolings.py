@@ -1,0 +1,86 @@
+"""describe_poolings: how the poolings of a spiking graph work over time, and what they keep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ..converter.ir import Graph, Neuron, Node, SpikingMaxPool
+from ..converter.ir.ops import AveragePool, GlobalAveragePool, MaxPool
+
+HOW: dict[str, str] = {
+    "counts": "max-pooling by accumulated counts, exact on the counts of every step",
+    "or": "max-pooling by OR, exact on the sorted spikes of the schedule",
+    "before": "max-pooling of accumulated currents in front of the neurons",
+    "linear": "average pooling of spikes, linear",
+    "neurons": "average pooling with neurons of its own",
+}
+"""What a choice of place_poolings is called in results."""
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """One pooling of what changes over time.
+
+    Attributes:
+        node: Its name.
+        how: A key of HOW.
+        counters: Numbers that it keeps from step to step, per sample: counts or sums of currents.
+        comparisons: Per sample and step, at most: entries of all its windows; 0 of averages.
+        neurons: Behind it: those that pooling in front of neurons leaves, or that it got itself.
+    """
+
+    node: str
+    how: str
+    counters: int
+    comparisons: int
+    neurons: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return an entry of `poolings` in the JSON (docs/evaluation.md)."""
+        return dict(vars(self))
+
+
+def describe_poolings(graph: Graph) -> tuple[Pooling, ...]:
+    """Return a description per pooling behind neurons, in topological order."""
+    found = (_describe(graph, node) for node in graph.nodes if node.name in graph.varying)
+    return tuple(pooling for pooling in found if pooling is not None)
+
+
+def pooling_lines(poolings: Iterable[Pooling]) -> list[str]:
+    """Return one line per kind of pooling: which nodes, and what they cost."""
+    lines = []
+    by_kind: dict[str, list[Pooling]] = {}
+    for pooling in poolings:
+        by_kind.setdefault(pooling.how, []).append(pooling)
+    for how, members in by_kind.items():
+        costs = [
+            f"{sum(values):,} {name}"
+            for name, values in (
+                ("counters", [each.counters for each in members]),
+                ("comparisons per step at most", [each.comparisons for each in members]),
+                ("neurons", [each.neurons for each in members]),
+            )
+            if sum(values)
+        ]
+        names = ", ".join(each.node for each in members)
+        lines.append(f"{HOW[how]} ({names})" + (f": {', '.join(costs)}" if costs else ""))
+    return lines
+
+
+def _describe(graph: Graph, node: Node) -> Pooling | None:
+    op = node.op
+    firing = [b for b in graph.consumers[node.name] if isinstance(b.op, Neuron)]
+    n_neurons = graph.types[node.name].size if firing else 0
+    if isinstance(op, MaxPool):
+        operand = graph.types[node.inputs[0]]
+        n_entries = graph.types[node.name].size * math.prod(op.kernel)
+        if not isinstance(op, SpikingMaxPool):
+            return Pooling(node.name, "or", 0, n_entries, n_neurons)
+        how = "before" if firing else "counts"
+        return Pooling(node.name, how, operand.size, n_entries, n_neurons)
+    if isinstance(op, AveragePool | GlobalAveragePool):
+        return Pooling(node.name, "neurons" if firing else "linear", 0, 0, n_neurons)
+    return None
