@@ -8,6 +8,8 @@ import numpy as np
 from spikeport.converter.convert import convert
 from spikeport.converter.exports import FORMATS, export
 from spikeport.converter.exports.nir import REWRITES
+from spikeport.converter.exports.refusals import REFUSED
+from spikeport.converter.ir import OPS
 from spikeport.models.datasets import load_data
 from spikeport.models.registry import weights_path
 from spikeport.runtime.engines.reference import simulate
@@ -34,3 +36,17 @@ def test_onnx_example_runs_without_spikeport(tmp_path, monkeypatch, capsys):
 def test_page_lists_formats_and_rewrites():
     for name in (*FORMATS, *REWRITES):
         assert f"| `{name}` |" in PAGE
+
+
+def test_page_says_of_every_operation_what_every_format_does_with_it():
+    rows = dict(
+        re.findall(r"^\| `(\w+)` \| (.*) \|$", PAGE.split("| operation |")[1], re.MULTILINE)
+    )
+    for op in OPS:
+        refused = [op in REFUSED[name] for name in ("ONNX", "C", "NIR", "Keras")]
+        row = " | ".join("refused" if each else "yes" for each in refused)
+        assert rows.get(op, "").replace("partly", "yes") == row, (
+            f"docs/exports.md, table of operations: expected the row | `{op}` | {row} |"
+        )
+    listed = {op for op, cells in rows.items() if "yes" in cells or "refused" in cells}
+    assert listed == set(OPS)

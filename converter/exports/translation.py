@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 
 from ..errors import UnsupportedOpError
 from ..ir import Array, Graph, Node
+from .refusals import REFUSED
 
 KNOWN_FIELDS: dict[str, frozenset[str]] = {
     op: frozenset(fields.split())
@@ -87,7 +88,8 @@ def find_unknown(graph: Graph, translated: Collection[str], format_name: str) ->
 def _unknown(node: Node, translated: Collection[str], format_name: str) -> str:
     op = type(node.op).__name__
     if op not in translated:
-        return f"{node}: {op} has no translation to {format_name}"
+        reason = REFUSED.get(format_name, {}).get(op, "")
+        return f"{node}: {op} has no translation to {format_name}{reason and f': {reason}'}"
     fields = {field.name for field in dataclasses.fields(node.op)}
     new = sorted(fields - KNOWN_FIELDS[op])
     if new:

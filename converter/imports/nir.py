@@ -19,7 +19,7 @@ from ..errors import FormatError, SpikeportError, UnsupportedOpError
 from ..exports.json_text import parse_object
 from ..exports.nir import LEAKLESS_DT
 from ..files import read_bounded
-from ..ir import Graph, IntegrateFire, Node, Op, Reset, TensorType
+from ..ir import Graph, IntegrateFire, Node, Op, Reset, SumPool, TensorType
 from ..ir.ops import Add, AveragePool, Conv, Dense, Flatten, Identity, Input, Scale, Transpose
 from .nir_edges import flatten_graph, sort_nodes
 from .nir_file import HINT, MAX_FILE_BYTES, open_nir
@@ -264,9 +264,7 @@ def _pool(builder: _Builder, name: str, fields: dict[str, Any], x: str) -> None:
     pairs = tuple((side, side) for side in _integers(fields, "padding", 2))
     op: Op = AveragePool(kernel, strides, pairs, count_padding=any(map(any, pairs)))
     if fields["type"] == "SumPool2d":
-        n = builder.shape_of(x)[0]
-        ones, zeros = np.ones((n, 1, *kernel), np.float32), np.zeros(n, np.float32)
-        op = Conv(ones, zeros, strides, (1, 1), pairs, n)
+        op = SumPool(kernel, strides, pairs)
     builder.values[name] = builder.append(name, op, x, fields=fields)
 
 

@@ -20,13 +20,15 @@ from ...ir.ops import Input
 from ..translation import Export, find_unknown, refuse
 from .draft import Create, Draft, Value, layer_names
 from .functions import FUNCTIONS
-from .rates import to_rates
+from .rates import REPLACED, to_rates
 from .weights import read_weights
 from .windows import WINDOWS
 
 LAYERS = {**WINDOWS, **FUNCTIONS}
 """By op: (draft, node, values of the operands) -> value."""
 TRANSLATED = frozenset({"Input", *LAYERS})
+SPIKING_TOO = TRANSLATED | {op.__name__ for op in REPLACED}
+"""What `encode_keras` translates, with `lossy`."""
 TOLERANCE = 1e-4
 N_SAMPLES = 4
 HINT = "Keras has no spiking neurons; `--to onnx` runs the network over time"

@@ -33,7 +33,7 @@ LEAKLESS_DT = 1e-4
 
 TRANSLATED = frozenset({
     "Input", "Identity", "Dense", "Conv", "Scale", "AveragePool", "GlobalAveragePool", "Flatten",
-    "Transpose", "Pad", "Add", "IntegrateFire",
+    "Transpose", "Pad", "Add", "IntegrateFire", "SumPool",
 })  # fmt: skip
 HINT = "convert with reset to zero (recipe diehl), or write with --lossy what can be written"
 HINT_FIXED = "NIR has no node for these; `--to onnx` and `--to c` have other ones"
@@ -231,26 +231,36 @@ def _scale(writer: _Writer, node: Node) -> None:
 
 def _average_pool(writer: _Writer, node: Node) -> None:
     op: Any = node.op
-    sides = [before for before, _ in op.padding]
+    if any(map(any, op.padding)) and not op.count_padding:
+        writer.reasons.append(f"{node}: does not count padding, readers of AvgPool2d do")
+    factor = writer.factor(node)
+    if "sum-pool" not in writer.rewrites:
+        writer.write(node, "AvgPool2d", **_window(writer, node))
+        return
+    writer.write(node, "SumPool2d", **_window(writer, node))
+    writer.factors[node.name] = factor / float(np.prod(op.kernel))
+    if node.name in writer.graph.outputs:
+        writer.reasons.append(f"{node}: sum-pool needs a layer behind it, not an output")
+
+
+def _sum_pool(writer: _Writer, node: Node) -> None:
+    writer.write(node, "SumPool2d", **_window(writer, node))
+    if node.inputs[0] in writer.factors:
+        writer.factors[node.name] = writer.factor(node)
+
+
+def _window(writer: _Writer, node: Node) -> dict[str, Any]:
+    """Return the fields of a pooling, or note why it has none."""
+    op: Any = node.op
     if len(op.kernel) != 2:
         writer.reasons.append(f"{node}: has {len(op.kernel)} spatial axes, NIR pools over two")
     if any(before != after for before, after in op.padding):
         writer.reasons.append(f"{node}: padding {op.padding} differs on both sides")
-    if any(sides) and not op.count_padding:
-        writer.reasons.append(f"{node}: does not count padding, readers of AvgPool2d do")
-    fields = {
+    return {
         "kernel_size": np.array(op.kernel, np.int64),
         "stride": np.array(op.strides, np.int64),
-        "padding": np.array(sides, np.int64),
+        "padding": np.array([before for before, _ in op.padding], np.int64),
     }
-    factor = writer.factor(node)
-    if "sum-pool" not in writer.rewrites:
-        writer.write(node, "AvgPool2d", **fields)
-        return
-    writer.write(node, "SumPool2d", **fields)
-    writer.factors[node.name] = factor / float(np.prod(op.kernel))
-    if node.name in writer.graph.outputs:
-        writer.reasons.append(f"{node}: sum-pool needs a layer behind it, not an output")
 
 
 def _flatten(writer: _Writer, node: Node) -> None:
@@ -334,6 +344,7 @@ WRITERS: dict[str, Callable[[_Writer, Node], None]] = {
     Conv.__name__: _conv,
     Scale.__name__: _scale,
     AveragePool.__name__: _average_pool,
+    "SumPool": _sum_pool,
     "GlobalAveragePool": _refuse_layout,
     "Flatten": _flatten,
     "Transpose": _refuse_layout,

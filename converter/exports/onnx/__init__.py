@@ -1,6 +1,6 @@
 """The spiking network itself as an ONNX model: one step, or a whole run.
 
-    step   inputs, states, first  ->  outputs of the step, next states, spikes of every neuron
+    step   inputs, states, step   ->  outputs of the step, next states, spikes of every neuron
     run    inputs, n_steps        ->  outputs as evaluation sees them: means over the steps so far
 
 What does not change over time is computed once, before the Loop. Anything that runs ONNX runs them.
@@ -9,6 +9,7 @@ What does not change over time is computed once, before the Loop. Anything that 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,12 @@ import onnx
 from onnx import TensorProto, helper
 
 from ...errors import FormatError
-from ...ir import Graph, IntegrateFire, Node, StatefulOp
+from ...ir import Graph, IntegrateFire, Neuron, Node, StatefulOp
 from ...ir.ops import Input
 from ..translation import Export, find_unknown, refuse
-from .operators import INITIAL_STATES, OPERATORS, RESETS, STATEFUL, Draft
+from .draft import Draft
+from .operators import OPERATORS
+from .stateful import RESETS, STATEFUL
 
 OPSET = 17
 IR_VERSION = 8
@@ -29,7 +32,7 @@ MAX_BYTES = 2**31 - 2**20
 
 TRANSLATED = frozenset({"Input", *OPERATORS, *STATEFUL})
 N_STEPS = "n_steps"
-FIRST = "first"
+STEP = "step"
 
 
 def encode_run(graph: Graph) -> Export:
@@ -45,12 +48,12 @@ def encode_run(graph: Graph) -> Export:
     values = {name: name for name in graph.inputs}
     _compute_constants(draft, graph, values)
     batch = _batch_size(draft, graph.inputs[0])
-    stateful = _stateful(graph)
-    initial = [_initial_state(draft, graph, node, batch) for node in stateful]
+    states = _states(graph)
+    initial = [_initial_state(draft, graph, state, batch) for state in states]
     zero = draft.constant(np.zeros(()), name="zero", dtype=np.float64)
     initial += [_expand(draft, zero, graph.types[name].shape, batch, "zeros") for name in outputs]
     body, constants = _loop_body(draft, graph, values, outputs)
-    last = [draft.fresh(f"{node.name}.last") for node in stateful]
+    last = [draft.fresh(f"{state.name}.last") for state in states]
     sums = [draft.fresh(f"{name}.sum") for name in outputs]
     draft.nodes.append(
         helper.make_node(
@@ -66,9 +69,9 @@ def encode_run(graph: Graph) -> Export:
 def encode_step(graph: Graph) -> Export:
     """Return a model of one step, with explicit states.
 
-    Inputs: the graph's, a state `NAME.state` for every op that has one, and the boolean `first`,
-    which starts anew: the states given are not looked at. Outputs: the graph's outputs at this
-    step, `NAME.next` for every state, and the spikes `NAME.spikes` of every neuron.
+    Inputs: the graph's, the index `step` (int64, 0 starts anew: the states given are not looked
+    at), and the states `NAME.state`, ... of every op that has some. Outputs: the graph's outputs at
+    this step, `NAME.state.next` for every state, and what every neuron sent, `NAME.spikes`.
 
     Raises:
         UnsupportedOpError: Lists every node that has no translation.
@@ -76,37 +79,37 @@ def encode_step(graph: Graph) -> Export:
     """
     _check(graph)
     outputs = list(dict.fromkeys(graph.outputs))
-    stateful = _stateful(graph)
-    draft = Draft({FIRST, *graph.inputs, *outputs})
-    given = {node.name: draft.fresh(f"{node.name}.state") for node in stateful}
-    following = {node.name: draft.fresh(f"{node.name}.next") for node in stateful}
-    firing = [node.name for node in stateful if isinstance(node.op, IntegrateFire)]
+    states = _states(graph)
+    draft = Draft({STEP, *graph.inputs, *outputs})
+    given = {state.name: draft.fresh(state.name) for state in states}
+    following = {state.name: draft.fresh(f"{state.name}.next") for state in states}
+    firing = [node.name for node in graph.nodes if isinstance(node.op, Neuron)]
     spikes = {name: draft.fresh(f"{name}.spikes") for name in firing}
     values = {name: name for name in graph.inputs}
     _compute_constants(draft, graph, values)
     batch = _batch_size(draft, graph.inputs[0])
-    states = {}
-    for node in stateful:
-        initial = _initial_state(draft, graph, node, batch)
-        states[node.name] = draft.add(
-            "Where", FIRST, initial, given[node.name], name=f"{node.name}.before"
+    zero = draft.constant(np.zeros((), np.int64), name="zero", dtype=np.int64)
+    is_first = draft.add("Equal", STEP, zero, name="is_first")
+    moving = {}
+    for state in states:
+        initial = _initial_state(draft, graph, state, batch)
+        moving[state.name] = draft.add(
+            "Where", is_first, initial, given[state.name], name=f"{state.name}.before"
         )
-    _step(draft, graph, values, states)
-    for name, state in states.items():
-        draft.nodes.append(helper.make_node("Identity", [state], [following[name]]))
+    _step(draft, graph, values, moving, STEP)
+    for name, result in moving.items():
+        draft.nodes.append(helper.make_node("Identity", [result], [following[name]]))
     for name in outputs:
         unit = graph.by_name[name].unit
         factor = draft.constant(np.ones(()) if unit is None else unit[None], name=f"{name}.unit")
         draft.nodes.append(helper.make_node("Mul", [values[name], factor], [name]))
     for name, result in spikes.items():
-        if values[name] != result:
-            draft.nodes.append(helper.make_node("Identity", [values[name]], [result]))
-    inputs = [*_inputs(graph), helper.make_tensor_value_info(FIRST, TensorProto.BOOL, [])]
+        draft.nodes.append(helper.make_node("Identity", [values[name]], [result]))
+    inputs = [*_inputs(graph), helper.make_tensor_value_info(STEP, TensorProto.INT64, [])]
     results = [_info(name, ("N", *graph.types[name].shape)) for name in outputs]
-    for node in stateful:
-        shape = ("N", *graph.types[node.inputs[0]].shape)
-        inputs.append(_info(given[node.name], shape))
-        results.append(_info(following[node.name], shape))
+    for state in states:
+        inputs.append(_info(given[state.name], ("N", *state.shape)))
+        results.append(_info(following[state.name], ("N", *state.shape)))
     results += [_info(result, ("N", *graph.types[name].shape)) for name, result in spikes.items()]
     return _finish(draft, graph, inputs, results, "step")
 
@@ -123,8 +126,22 @@ def _check(graph: Graph) -> None:
     refuse(reasons, "ONNX", hint="`spikeport inspect` shows the graph; take these nodes out of it")
 
 
-def _stateful(graph: Graph) -> list[Node]:
-    return [node for node in graph.nodes if isinstance(node.op, StatefulOp)]
+@dataclass(frozen=True)
+class _State:
+    """A state of one node: its name in the model, its shape, its values before the first step."""
+
+    name: str
+    shape: tuple[int, ...]
+    initial: Any
+
+
+def _states(graph: Graph) -> list[_State]:
+    return [
+        _State(f"{node.name}.{key}", graph.types[node.inputs[0]].shape, values)
+        for node in graph.nodes
+        if isinstance(node.op, StatefulOp)
+        for key, values in STATEFUL[type(node.op).__name__].initial(node.op).items()
+    ]
 
 
 def _compute_constants(draft: Draft, graph: Graph, values: dict[str, str]) -> None:
@@ -134,13 +151,17 @@ def _compute_constants(draft: Draft, graph: Graph, values: dict[str, str]) -> No
             values[node.name] = _translate(draft, graph, node, values)
 
 
-def _step(draft: Draft, graph: Graph, values: dict[str, str], states: dict[str, str]) -> None:
+def _step(
+    draft: Draft, graph: Graph, values: dict[str, str], states: dict[str, str], step: str
+) -> None:
     """Add one step; `values` gets the results' names, `states` becomes those of the next states."""
     for node in graph.nodes:
         if isinstance(node.op, StatefulOp):
-            values[node.name], states[node.name] = STATEFUL[type(node.op).__name__](
-                draft, graph, node, values[node.inputs[0]], states[node.name]
-            )
+            kind = STATEFUL[type(node.op).__name__]
+            own = {key: states[f"{node.name}.{key}"] for key in kind.initial(node.op)}
+            current = values[node.inputs[0]]
+            values[node.name], following = kind.write(draft, graph, node, current, own, step)
+            states.update({f"{node.name}.{key}": name for key, name in following.items()})
         elif node.name in graph.varying:
             values[node.name] = _translate(draft, graph, node, values)
 
@@ -156,16 +177,16 @@ def _loop_body(
     """Return the body, and its constants, which are to stand outside: both share their names."""
     body = Draft(draft.names)
     iteration, before, after = (body.fresh(name) for name in ("step", "go_on", "goes_on"))
-    stateful = _stateful(graph)
-    states = {node.name: body.fresh(f"{node.name}.state") for node in stateful}
+    kept = _states(graph)
+    states = {state.name: body.fresh(state.name) for state in kept}
     sums = {name: body.fresh(f"{name}.sum_before") for name in outputs}
-    shapes = [graph.types[node.inputs[0]].shape for node in stateful]
+    shapes = [state.shape for state in kept]
     infos = [
         _info(name, ("N", *shape)) for name, shape in zip(states.values(), shapes, strict=True)
     ]
     infos += [_info(sums[name], ("N", *graph.types[name].shape), double=True) for name in outputs]
     moving = dict(values)
-    _step(body, graph, moving, states)
+    _step(body, graph, moving, states, iteration)
     one = body.constant(np.ones(()), name="one", dtype=np.int64)
     done = body.add("Add", iteration, one, name="steps_done")
     n_done = body.add("Cast", done, name="n_steps_done", to=TensorProto.DOUBLE)
@@ -204,11 +225,9 @@ def _batch_size(draft: Draft, name: str) -> str:
     return draft.add("Shape", name, name="batch_size", start=0, end=1)
 
 
-def _initial_state(draft: Draft, graph: Graph, node: Node, batch: str) -> str:
-    values = INITIAL_STATES[type(node.op).__name__](node.op)
-    initial = draft.constant(values, name=f"{node.name}.initial")
-    shape = graph.types[node.inputs[0]].shape
-    return _expand(draft, initial, shape, batch, f"{node.name}.start")
+def _initial_state(draft: Draft, graph: Graph, state: _State, batch: str) -> str:
+    initial = draft.constant(state.initial, name=f"{state.name}.initial")
+    return _expand(draft, initial, state.shape, batch, f"{state.name}.start")
 
 
 def _expand(draft: Draft, values: str, shape: tuple[int, ...], batch: str, name: str) -> str:
@@ -257,5 +276,5 @@ def _notes(graph: Graph, kind: str) -> tuple[str, ...]:
     if kind == "run":
         results = "outputs [T, N, ...]: means over the steps so far"
         return (f"inputs {names} and {N_STEPS} (int64); {results}",)
-    results = "outputs of one step, NAME.next, NAME.spikes"
-    return (f"inputs {names}, {FIRST} (bool) and NAME.state; {results}",)
+    results = "outputs of one step, NAME.spikes, and NAME.state.next, the next step's NAME.state"
+    return (f"inputs {names}, {STEP} (int64, 0 starts anew) and states; {results}",)

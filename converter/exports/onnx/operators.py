@@ -1,4 +1,4 @@
-"""OPERATORS: what every op is in ONNX, opset 17; and STATEFUL: the same for ops with a state.
+"""OPERATORS: what every op without a state is in ONNX, opset 17.
 
 A batch axis stands in front of every sample, as in the IR. Where numpy and ONNX could differ by the
 order of float32 operations (thresholds, scales), the operations are written one by one.
@@ -10,10 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import helper, numpy_helper
 
-from ...ir import Graph, IntegrateFire, Node, Reset
+from ...ir import Graph, Node, Quantize, SumPool
 from ...ir.ops import (
     AveragePool,
     BatchNorm,
@@ -27,36 +25,11 @@ from ...ir.ops import (
     Softmax,
     Transpose,
 )
+from .draft import Draft
+from .functions import FUNCTIONS
 
-
-class Draft:
-    """The nodes and constants of an ONNX graph while it is written; every name is used once."""
-
-    def __init__(self, reserved: set[str]) -> None:
-        self.names = reserved
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-
-    def fresh(self, wanted: str) -> str:
-        """Return `wanted`, or `wanted` with the first number that makes it unique."""
-        name, number = wanted, 2
-        while name in self.names:
-            name, number = f"{wanted}_{number}", number + 1
-        self.names.add(name)
-        return name
-
-    def add(self, operator: str, *inputs: str, name: str, **attributes: Any) -> str:
-        """Append a node with one result, and return the result's name."""
-        result = self.fresh(name)
-        self.nodes.append(helper.make_node(operator, inputs, [result], name=result, **attributes))
-        return result
-
-    def constant(self, values: Any, *, name: str, dtype: Any = np.float32) -> str:
-        """Add an initializer, and return its name."""
-        result = self.fresh(name)
-        array = np.ascontiguousarray(values, dtype).reshape(np.shape(values))
-        self.constants.append(numpy_helper.from_array(array, result))
-        return result
+Translation = Callable[..., str]
+"""(draft, graph, node, names of the operands) -> name of the result; appends to the draft."""
 
 
 def _copy(draft: Draft, graph: Graph, node: Node, *operands: str) -> str:
@@ -108,10 +81,11 @@ def _relu(draft: Draft, graph: Graph, node: Node, *operands: str) -> str:
 
 def _max_pool(draft: Draft, graph: Graph, node: Node, *operands: str) -> str:
     op: Any = node.op
-    return draft.add("MaxPool", *operands, name=node.name, **_window(op))
+    return draft.add("MaxPool", *operands, name=node.name, **window_attributes(op))
 
 
-def _window(op: Any) -> dict[str, Any]:
+def window_attributes(op: Any) -> dict[str, Any]:
+    """Return the attributes of a pooling."""
     return {
         "kernel_shape": op.kernel,
         "strides": op.strides,
@@ -181,12 +155,76 @@ def _sigmoid(draft: Draft, graph: Graph, node: Node, *operands: str) -> str:
     return draft.add("Sigmoid", *operands, name=node.name)
 
 
+def _select(draft: Draft, graph: Graph, node: Node, *operands: str) -> str:
+    op: Any = node.op
+    chosen = [axis for axis, places in enumerate(op.indices) if places is not None]
+    (result,) = operands
+    for axis in chosen:
+        places = draft.constant(op.indices[axis], name=f"{node.name}.places", dtype=np.int64)
+        name = node.name if axis == chosen[-1] else f"{node.name}.selected"
+        result = draft.add("Gather", result, places, name=name, axis=axis + 1)
+    return result if chosen else _copy(draft, graph, node, *operands)
+
+
+def _insert_zeros(draft: Draft, graph: Graph, node: Node, *operands: str) -> str:
+    """Give every entry an axis of its own, pad this one, and cut what follows the last entry."""
+    op: Any = node.op
+    channels, *sizes = graph.types[node.inputs[0]].shape
+    apart = [size for n in sizes for size in (n, 1)]
+    joined = [n * step for n, step in zip(sizes, op.strides, strict=True)]
+    zeros = [0, 0] + [size for step in op.strides for size in (0, step - 1)]
+
+    def numbers(values: Any, name: str) -> str:
+        return draft.constant(values, name=f"{node.name}.{name}", dtype=np.int64)
+
+    result = draft.add(
+        "Reshape", *operands, numbers([-1, channels, *apart], "apart"), name=f"{node.name}.entries"
+    )
+    pads = numbers([0] * len(zeros) + zeros, "pads")
+    result = draft.add("Pad", result, pads, name=f"{node.name}.padded")
+    shape = numbers([-1, channels, *joined], "joined")
+    result = draft.add("Reshape", result, shape, name=f"{node.name}.long")
+    ends = graph.types[node.name].shape[1:]
+    axes = range(2, 2 + len(ends))
+    bounds = (
+        numbers(values, name)
+        for values, name in (([0] * len(ends), "starts"), (ends, "ends"), (list(axes), "axes"))
+    )
+    return draft.add("Slice", result, *bounds, name=node.name)
+
+
+def _quantize(draft: Draft, graph: Graph, node: Node, *operands: str) -> str:
+    op: Any = node.op
+    step = draft.constant(np.float32(op.step), name=f"{node.name}.step")
+    low, high = (
+        draft.constant(np.float32(value), name=f"{node.name}.{name}")
+        for name, value in (("low", op.low), ("high", op.high))
+    )
+    quotient = draft.add("Div", *operands, step, name=f"{node.name}.quotient")
+    levels = draft.add("Round", quotient, name=f"{node.name}.levels")
+    return draft.add("Clip", levels, low, high, name=node.name)
+
+
+def _sum_pool(draft: Draft, graph: Graph, node: Node, *operands: str) -> str:
+    """A convolution with ones: a mean times its divisor would not be the sum of integers."""
+    op: Any = node.op
+    n_channels = graph.types[node.name].shape[0]
+    ones = draft.constant(np.ones((n_channels, 1, *op.kernel)), name=f"{node.name}.ones")
+    return draft.add(
+        "Conv", *operands, ones, name=node.name, strides=op.strides, pads=_pads(op.padding),
+        group=n_channels, kernel_shape=op.kernel,
+    )  # fmt: skip
+
+
+def _activation(draft: Draft, graph: Graph, node: Node, *operands: str) -> str:
+    op: Any = node.op
+    write: Translation = FUNCTIONS[op.function]
+    return write(draft, node.name, *operands, *op.parameters)
+
+
 def _pads(padding: Any) -> list[int]:
     return [before for before, _ in padding] + [after for _, after in padding]
 
-
-Translation = Callable[..., str]
-"""(draft, graph, node, names of the operands) -> name of the result; appends to the draft."""
 
 OPERATORS: dict[str, Translation] = {
     "Identity": _copy,
@@ -207,42 +245,9 @@ OPERATORS: dict[str, Translation] = {
     Softmax.__name__: _softmax,
     "LogSoftmax": _log_softmax,
     "Sigmoid": _sigmoid,
+    "Activation": _activation,
+    "Select": _select,
+    "InsertZeros": _insert_zeros,
+    Quantize.__name__: _quantize,
+    SumPool.__name__: _sum_pool,
 }
-
-
-def _integrate_fire(draft: Draft, graph: Graph, node: Node, current: str, state: str) -> Any:
-    op: Any = node.op
-    threshold = draft.constant(op.threshold[None], name=f"{node.name}.threshold")
-    reached = draft.add("Add", state, current, name=f"{node.name}.reached")
-    fires = draft.add("GreaterOrEqual", reached, threshold, name=f"{node.name}.fires")
-    spikes = draft.add("Cast", fires, name=node.name, to=onnx.TensorProto.FLOAT)
-    if op.reset is Reset.SUBTRACT:
-        taken = draft.add("Mul", spikes, threshold, name=f"{node.name}.taken")
-        return spikes, draft.add("Sub", reached, taken, name=f"{node.name}.next_state")
-    one = draft.constant(np.float32(1), name=f"{node.name}.one")
-    kept = draft.add("Sub", one, spikes, name=f"{node.name}.kept")
-    return spikes, draft.add("Mul", reached, kept, name=f"{node.name}.next_state")
-
-
-def _spiking_max_pool(draft: Draft, graph: Graph, node: Node, current: str, state: str) -> Any:
-    total = draft.add("Add", state, current, name=f"{node.name}.next_state")
-    before, after = (
-        draft.add("MaxPool", name, name=f"{node.name}.{when}", **_window(node.op))
-        for name, when in ((state, "before"), (total, "after"))
-    )
-    return draft.add("Sub", after, before, name=node.name), total
-
-
-STATEFUL: dict[str, Callable[..., Any]] = {
-    "IntegrateFire": _integrate_fire,
-    "SpikingMaxPool": _spiking_max_pool,
-}
-"""(draft, graph, node, current, state) -> names of the result and of the next state."""
-
-INITIAL_STATES: dict[str, Callable[[Any], Any]] = {
-    IntegrateFire.__name__: lambda op: op.initial_potential,
-    "SpikingMaxPool": lambda op: np.zeros((), np.float32),
-}
-"""What every sample's state is before the first step; broadcasts to the operand's shape."""
-
-RESETS = frozenset({Reset.SUBTRACT, Reset.ZERO})

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,90 +19,12 @@ from spikeport.models.registry import weights_path
 from spikeport.runtime.engines.reference import simulate
 
 from .examples import EXAMPLES, MORE, draw_inputs
+from .round_trips import expect_c_equal
+from .runners import FLAGS, GCC, compile_all, run_program
 
-GCC = shutil.which("gcc")
-FLAGS = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
 GRAPHS = {op: build for op, build in {**EXAMPLES, **MORE}.items() if op in TRANSLATED | set(MORE)}
 N_STEPS = 12
-
-HARNESS = """#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-%(includes)s
-#define RUN(name, upper)                                                   \\
-    if (!strcmp(argv[1], #name)) {                                         \\
-        static int16_t input[upper##_N_INPUTS];                            \\
-        while (fread(input, sizeof input, 1, stdin) == 1) {                \\
-            name##_start(input);                                           \\
-            for (i = 0; i < n_steps; i++) {                                \\
-                name##_step();                                             \\
-                fwrite(name##_sums, sizeof name##_sums, 1, stdout);        \\
-            }                                                              \\
-            fwrite(name##_counts, sizeof name##_counts, 1, stdout);        \\
-        }                                                                  \\
-    }
-
-int main(int argc, char **argv)
-{
-    long i, n_steps = atol(argv[2]);
-    (void)argc;
-    %(runs)s
-    return 0;
-}
-"""
-
-
-def compile_all(graphs: dict[str, Graph], folder: Path, *flags: str) -> Path:
-    """Compile the graphs and a harness into one program."""
-    for name, graph in graphs.items():
-        for suffix, data in encode_c(graph, name).files.items():
-            (folder / f"{name}{suffix}").write_bytes(data)
-    includes = "\n".join(f'#include "{name}.h"' for name in graphs)
-    runs = "\n    ".join(f"RUN({name}, {name.upper()})" for name in graphs)
-    (folder / "harness.c").write_text(HARNESS % {"includes": includes, "runs": runs})
-    sources = [f"{name}.c" for name in graphs]
-    command = [str(GCC), *FLAGS, *flags, "-DSPIKEPORT_COUNT", "harness.c", *sources]
-    done = subprocess.run(
-        [*command, "-o", "program"], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert not done.returncode, done.stderr[-3000:]
-    return folder / "program"
-
-
-def run_program(program: Path, name: str, graph: Graph, inputs, n_steps: int):
-    """Return sums [N, T, outputs] and counts [N, neurons]."""
-    n_samples = len(inputs[0])
-    flat = np.concatenate([array.reshape(n_samples, -1) for array in inputs], axis=1)
-    assert np.array_equal(flat, np.rint(flat))
-    done = subprocess.run(
-        [program, name, str(n_steps)],
-        input=flat.astype(np.int16).tobytes(),
-        capture_output=True,
-        check=False,
-        env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},  # needs ptrace, which may be missing
-    )
-    assert not done.returncode, done.stderr.decode()[-3000:]
-    n_outputs = sum(graph.types[output].size for output in graph.outputs)
-    found = np.frombuffer(done.stdout, np.int32).reshape(n_samples, -1)
-    sums = np.ascontiguousarray(found[:, : 2 * n_steps * n_outputs]).view(np.int64)
-    return sums.reshape(n_samples, n_steps, n_outputs), found[:, 2 * n_steps * n_outputs :]
-
-
-def expect_equal(program: Path, name: str, graph: Graph, inputs, given, n_steps: int):
-    expected = simulate(graph, inputs, n_steps)
-    sums, counts = run_program(program, name, graph, given, n_steps)
-    n_samples = len(inputs[0])
-    wanted = [count.reshape(n_samples, -1) for count in expected.spike_counts.values()]
-    np.testing.assert_array_equal(counts, np.concatenate(wanted, axis=1))
-    assert counts.any()
-    means = [output.reshape(n_steps, n_samples, -1) for output in expected.outputs]
-    steps = np.arange(1, n_steps + 1)[:, None]
-    units = [graph.by_name[output].unit for output in graph.outputs]
-    if all(unit is None for unit in units):
-        # Means are float32: sums of integers come back where they are below 2^24.
-        found = np.rint(np.concatenate(means, axis=2).transpose(1, 0, 2) * steps)
-        np.testing.assert_array_equal(sums, found)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +47,7 @@ def test_every_op_gives_the_same_counts_and_sums(op, program):
     for node in graph.nodes:
         if type(node.op).__name__ == "Quantize":
             given = (node.op.apply(inputs[0]),)
-    expect_equal(program, name_in_c(op), graph, inputs, given, N_STEPS)
+    expect_c_equal(program, name_in_c(op), graph, inputs, given, N_STEPS)
 
 
 def small_graph(**changes) -> Graph:
@@ -241,7 +161,7 @@ def test_lenet_in_integers_gives_identical_counts_on_20_images(tmp_path):
     program = compile_all({"lenet": graph}, tmp_path, *SANITIZERS, "-O1")
     (quantize,) = (node.op for node in graph.nodes if type(node.op).__name__ == "Quantize")
     given = (quantize.apply(images[0]),)
-    expect_equal(program, "lenet", graph, images, given, n_steps)
+    expect_c_equal(program, "lenet", graph, images, given, n_steps)
     sums, _ = run_program(program, "lenet", graph, given, n_steps)
     (outputs,) = simulate(graph, images, n_steps).outputs
     np.testing.assert_array_equal(sums.argmax(axis=2).T, outputs.argmax(axis=2))

@@ -13,7 +13,6 @@ from spikeport.cli import main
 from spikeport.converter.errors import FormatError, UnsupportedOpError
 from spikeport.converter.exports import keras as keras_export
 from spikeport.converter.exports.keras import (
-    TRANSLATED,
     build_keras,
     encode_keras,
     layer_names,
@@ -60,21 +59,6 @@ def expect_close(found, expected) -> None:
     for a, b in zip(found, expected, strict=True):
         assert a.shape == b.shape
         assert np.abs(a - b).max() < 1e-5 * np.abs(b).max()
-
-
-@pytest.mark.parametrize("op", sorted(set(EXAMPLES) & TRANSLATED))
-def test_every_op_gives_what_the_graph_of_rates_gives(op, tmp_path):
-    graph = EXAMPLES[op]()
-    analog, losses = to_rates(graph)
-    assert not analog.varying
-    assert "spikes and time, the rate that they tend to is left" in losses[0]
-    inputs = draw_inputs(graph)
-    expected = run(analog, inputs)
-    assert expected[0].any()
-    expect_close(
-        outputs_of(load(encode_keras(graph, lossy=True).files[".keras"], tmp_path), inputs),
-        expected,
-    )
 
 
 def test_sample_graphs_and_reading_them_back(sample_graphs, tmp_path):

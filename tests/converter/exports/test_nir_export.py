@@ -26,7 +26,8 @@ from spikeport.runtime.engines.reference import simulate
 from .examples import EXAMPLES, Chain, conv, draw_inputs
 
 N_STEPS = 12
-STATED = {"Scale", "Transpose", "Conv"}
+STATED = {"Scale", "Transpose", "Conv", "SumPool"}
+"""Refused in their example, with a reason; test_formats.py has graphs in which they come back."""
 
 
 def read_back(tmp_path, graph: Graph, **options) -> Graph:
@@ -145,6 +146,20 @@ def test_kernels_that_cannot_be_made_square():
     graph = to_zero(Chain().add("c", conv(4, 2, (2, 3))).fire("first").finish())
     with pytest.raises(UnsupportedOpError, match=r"c .*kernel \(2, 3\) is not square, as the pack"):
         encode_nir(graph)
+
+
+@pytest.mark.parametrize(
+    ("op", "reason"),
+    [
+        ("Conv", r"conv \(Conv\): padding .* differs on both sides"),
+        ("SumPool", r"op \(SumPool\): padding .* differs on both sides"),
+        ("Transpose", r"op \(Transpose\): NIR has none"),
+        ("Scale", r"op \(Scale\): has a shift, NIR's Scale has none"),
+    ],
+)
+def test_refused_in_some_graphs(op, reason):
+    with pytest.raises(UnsupportedOpError, match=reason):
+        encode_nir(EXAMPLES[op](), lossy=True)
 
 
 def test_unknown_rewrite():
