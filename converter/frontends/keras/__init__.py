@@ -61,7 +61,7 @@ def _read_file(path: Path) -> Source:
         config = file.config
         described = {"name": path.name, "sha256": file.sha256, "version": file.version}
         graph, parsed = _translate(config, file.weights, str(path), described)
-    load = partial(load_file, path, config, file.sha256)
+    load = partial(load_file, path, described["sha256"], parsed)
     run = make_run(graph, parsed, str(path), load)
     return Source(graph, run, path.name, file.sha256, make_inner(graph, parsed, load))
 

@@ -32,16 +32,21 @@ def clean(entry: Mapping[str, Any]) -> dict[str, Any]:
         if entry["class_name"] == "Sequential" and "batch_input_shape" in first:
             # Keras 2 wrote the input's shape into the first layer, where Keras 3 misreads it.
             shape = first.pop("batch_input_shape")
-            placeholder = {"name": "input", "dtype": "float32", "batch_shape": shape}
-            settings["layers"].insert(0, {"class_name": "InputLayer", "config": placeholder})
+            settings["layers"].insert(0, _placeholder("input", shape))
         settings.pop("dtype", None)
+    elif entry["class_name"] == "InputLayer":
+        shape = settings.get("batch_shape", settings.get("batch_input_shape"))
+        return {**_keep(entry), **_placeholder(settings["name"], shape), "registered_name": None}
     elif is_function_entry(entry):
         module = FUNCTIONS[FUNCTION_PREFIX + entry["class_name"]].module
         return _keep(entry) | {"module": module, "config": settings}
     elif "dtype" in settings or "dtype" in entry["config"]:
         settings["dtype"] = "float32"
-    if entry["class_name"] == "DepthwiseConv2D":
-        settings.pop("groups", None)  # written by Keras 2, unknown to Keras 3; it is 1
+    if settings.get("groups") == 1:
+        settings.pop("groups")  # written by Keras 2 for layers that know none in Keras 3
+    axis = settings.get("axis")
+    if entry["class_name"] == "BatchNormalization" and isinstance(axis, list) and len(axis) == 1:
+        settings["axis"] = axis[0]  # as Keras 2 wrote it
     return {**_keep(entry), "registered_name": None, "config": settings}
 
 
@@ -58,13 +63,23 @@ def name_modules(entry: Mapping[str, Any]) -> dict[str, Any]:
         return {"module": "keras.layers", **entry}
     settings = dict(entry["config"])
     settings["layers"] = [name_modules(layer) for layer in settings["layers"]]
-    module = "keras" if entry["class_name"] == "Sequential" else "keras.src.models.functional"
-    return {**entry, "module": module, "config": settings}
+    return {**entry, "module": _module_of(entry), "config": settings}
+
+
+def _module_of(entry: Mapping[str, Any]) -> str:
+    return "keras" if entry["class_name"] == "Sequential" else "keras.src.models.functional"
+
+
+def _placeholder(name: str, shape: Any) -> dict[str, Any]:
+    config = {"name": name, "dtype": "float32", "batch_shape": shape}
+    return {"class_name": "InputLayer", "config": config}
 
 
 def _keep(entry: Mapping[str, Any]) -> dict[str, Any]:
     kept = ("module", "class_name", "name", "inbound_nodes", "shared_object_id")
     cleaned = {key: entry[key] for key in kept if key in entry}
+    if "module" in cleaned and entry["class_name"] in MODEL_CLASSES:
+        cleaned["module"] = _module_of(entry)  # Keras 2 had its models elsewhere
     shape = entry.get("build_config")
     if isinstance(shape, dict) and isinstance(shape.get("input_shape"), list):
         cleaned["build_config"] = {"input_shape": shape["input_shape"]}

@@ -28,7 +28,7 @@ from .model import FUNCTION_PREFIX, MODEL_CLASSES, Layer, Model, input_shape
 
 MAX_LAYERS = 20_000
 _OWN_MODULES = re.compile(
-    r"keras(\.layers|\.models)?|keras\.src\.(layers|models|engine)(\.\w+)*|keras\.engine(\.\w+)*"
+    r"(tf_)?keras(\.layers|\.models|(\.src)?\.engine(\.\w+)*|\.src\.(layers|models)(\.\w+)*)?"
     r"|keras\.src\.applications\.inception_resnet_v2"
 )
 _FUNCTION_MODULES = re.compile(r"keras\.(src\.)?(ops|activations)(\.\w+)*")

@@ -18,6 +18,7 @@ from typing import Any
 
 from ...errors import FormatError
 from .hdf5 import DAMAGED, MAX_EXPANSION, SLACK_BYTES, open_hdf5, read_text
+from .heaps import SIGNATURE
 from .weights import ArchiveWeights, LegacyWeights, Weights
 
 MAX_FILE_BYTES = 2**32
@@ -38,12 +39,14 @@ class ModelFile:
         weights: Where to find the weights of its layers.
         version: Of the Keras that wrote the file; "" if it does not say.
         sha256: Of the file's bytes.
+        is_archive: Whether it is one of Keras 3's archives, not HDF5.
     """
 
     config: Mapping[str, Any]
     weights: Weights
     version: str
     sha256: str
+    is_archive: bool
 
 
 @contextmanager
@@ -62,10 +65,13 @@ def open_model_file(path: Path) -> Iterator[ModelFile]:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
     with handle:
         sha256 = hash_file(handle)
-        is_archive = path.suffix.lower() == ARCHIVE_SUFFIX
+        # Keras 2 wrote HDF5 into files of any name, up to version 2.12 of this one, too.
+        is_hdf5 = handle.read(len(SIGNATURE)) == SIGNATURE
+        handle.seek(0)
+        is_archive = path.suffix.lower() == ARCHIVE_SUFFIX and not is_hdf5
         opened = _open_archive if is_archive else _open_legacy
         with opened(handle, str(path)) as (config, weights, version):
-            yield ModelFile(config, weights, version, sha256)
+            yield ModelFile(config, weights, version, sha256, is_archive)
 
 
 def hash_file(handle: io.BufferedReader) -> str:

@@ -16,7 +16,7 @@ from ...errors import FormatError
 MAX_OBJECTS = 1_000_000
 """Of all heaps of a file; Keras writes a handful."""
 
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _HEAP = b"GCOL\x01"
 _HEADER = struct.Struct("<Q")
 _OBJECT = struct.Struct("<H6xQ")
@@ -42,7 +42,7 @@ def check_heaps(file: Any, where: str, hint: str) -> None:
 
 
 def _check(content: Any, where: str, hint: str) -> None:
-    start = content.find(_SIGNATURE)
+    start = content.find(SIGNATURE)
     if start < 0 or len(content) < start + 16:
         return  # h5py says so
     place = 14 if content[start + 8] < 2 else 10

@@ -20,8 +20,9 @@ from ...errors import ConversionError, FormatError
 from ...ir import Array, Graph
 from ...ir.interpret import check_inputs
 from .clean import clean, has_functions, name_modules
-from .files import ARCHIVE_SUFFIX, hash_file
+from .files import ARCHIVE_SUFFIX, ModelFile, open_model_file
 from .model import Model
+from .rebuild import rebuild
 
 if TYPE_CHECKING:
     import keras
@@ -149,39 +150,51 @@ def _quiet_start() -> Iterator[None]:
         os.close(nowhere)
 
 
-def load_file(path: Path, config: Mapping[str, Any], sha256: str) -> keras.Model:
+def load_file(path: Path, sha256: str, parsed: Model) -> keras.Model:
     """Load a file with Keras, but with the settings that were checked as its configuration.
 
+    What Keras cannot load is built layer by layer.
+
     Args:
-        path: The file.
-        config: Its configuration; every layer in it has a translation.
-        sha256: Of the file when the configuration was read.
+        path: Of the file.
+        sha256: Of the file when it was read.
+        parsed: What was read; every layer in it has a translation.
 
     Raises:
         FormatError: The file is another one now.
     """
-    with path.open("rb") as handle:
-        if hash_file(handle) != sha256:
+    quieten()
+    with open_model_file(path) as file, warnings.catch_warnings():
+        if file.sha256 != sha256:
             raise FormatError(
                 f"{path}: has changed since it was read, expected the same file",
                 hint="read it again",
             )
-    quieten()
-    import keras
-
-    cleaned = clean(config)
-    is_archive = path.suffix.lower() == ARCHIVE_SUFFIX
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        copy = Path(folder) / f"model{ARCHIVE_SUFFIX if is_archive else '.h5'}"
         # Keras warns of habits that change no result, such as inputs named unlike their keys.
         warnings.simplefilter("ignore")
-        if not is_archive and has_functions(config):
+        try:
+            return _load(path, file)
+        except Exception as error:
+            # Keras raises all kinds for what it cannot load.
+            try:
+                return rebuild(parsed, file.weights)
+            except Exception:
+                raise error from None  # which says more of the file
+
+
+def _load(path: Path, file: ModelFile) -> keras.Model:
+    import keras
+
+    cleaned = clean(file.config)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / f"model{ARCHIVE_SUFFIX if file.is_archive else '.h5'}"
+        if not file.is_archive and has_functions(file.config):
             # Keras takes functions in an .h5 file for layers, so the model is built beside it.
             model = keras.saving.deserialize_keras_object(name_modules(cleaned), safe_mode=True)
             shutil.copyfile(path, copy)
             model.load_weights(copy)
             return model
-        (_copy_archive if is_archive else _copy_legacy)(path, copy, json.dumps(cleaned))
+        (_copy_archive if file.is_archive else _copy_legacy)(path, copy, json.dumps(cleaned))
         return keras.models.load_model(
             copy, custom_objects=_applications(), compile=False, safe_mode=True
         )

@@ -14,7 +14,14 @@ from .calls import shorten
 from .draft import Site, UnsupportedLayerError, Value
 from .model import Layer
 from .settings import get_flag, get_integer, get_sizes, get_text
-from .spatial import check_bias, count_axes, get_pairs, split, to_channels_first
+from .spatial import (
+    check_bias,
+    count_axes,
+    get_pairs,
+    refuse_groups,
+    split,
+    to_channels_first,
+)
 
 MAX_PLACES = 2**20
 """Along one axis, in a list of them; spikeport's own files hold as many."""
@@ -122,8 +129,9 @@ def emit_conv_transpose(site: Site, x: Value) -> Value:
     return activate(site, result)
 
 
-def refuse_dilation(layer: Layer) -> Iterator[str]:
+def refuse_transposed(layer: Layer) -> Iterator[str]:
     """Yield that a transposed convolution is dilated, which TensorFlow does not compute."""
+    yield from refuse_groups(layer)
     value = layer.settings.get("dilation_rate", 1)
     if any(each != 1 for each in (value if isinstance(value, list) else [value])):
         yield f"dilation_rate is {shorten(value)}, expected 1"

@@ -5,7 +5,7 @@ Keras stores kernels as [K..., C_in, C_out], the IR as [C_out, C_in, K...].
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from .activations import activate, linear_name
 from .calls import shorten
 from .draft import Site, UnsupportedLayerError, Value
 from .hdf5 import DAMAGED
+from .model import Layer
 from .settings import get_flag, get_integer, get_sizes, get_text
 
 
@@ -159,6 +160,13 @@ def check_bias(result: Value, bias: Array | None) -> None:
             "expected different numbers: Keras then adds the bias along either axis",
             result=result,
         )
+
+
+def refuse_groups(layer: Layer) -> Iterator[str]:
+    """Yield that there are groups, where Keras knows none; Keras 2 wrote the key, with 1."""
+    groups = layer.settings.get("groups", 1)
+    if groups != 1:
+        yield f"groups is {shorten(groups)}, expected 1"
 
 
 def _emit_conv(site: Site, op: Conv, x: Value) -> Value:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from .activations import (
     emit_activation,
     emit_elu,
@@ -35,7 +33,6 @@ from .merging import (
     emit_subtract,
     refuse_product,
 )
-from .model import Layer
 from .rules import LayerRule
 from .sampling import (
     emit_conv_transpose,
@@ -43,8 +40,8 @@ from .sampling import (
     emit_global_max_pool,
     emit_repeat_vector,
     emit_upsampling,
-    refuse_dilation,
     refuse_interpolation,
+    refuse_transposed,
 )
 from .spatial import (
     emit_average_pool,
@@ -54,10 +51,11 @@ from .spatial import (
     emit_max_pool,
     emit_separable_conv,
     emit_zero_padding,
+    refuse_groups,
 )
 
 _WINDOW = frozenset({"padding", "strides", "data_format"})
-_CONV = _WINDOW | {"kernel_size", "dilation_rate", "use_bias", "activation"}
+_CONV = _WINDOW | {"kernel_size", "dilation_rate", "use_bias", "activation", "groups"}
 _NOISE = frozenset({"rate", "stddev", "seed", "noise_shape", "l1", "l2", "data_format"})
 _BATCH_NORM = frozenset({
     "axis", "epsilon", "center", "scale", "renorm", "momentum", "renorm_clipping",
@@ -65,15 +63,17 @@ _BATCH_NORM = frozenset({
 })  # fmt: skip
 
 _NO_OP = LayerRule(emit_identity, _NOISE)
-_CONVOLUTION = LayerRule(emit_conv, _CONV | {"filters", "groups"})
-_DEPTHWISE = LayerRule(emit_depthwise_conv, _CONV | {"depth_multiplier"})
-_SEPARABLE = LayerRule(emit_separable_conv, _CONV | {"depth_multiplier", "filters"})
+_CONVOLUTION = LayerRule(emit_conv, _CONV | {"filters"})
+_DEPTHWISE = LayerRule(emit_depthwise_conv, _CONV | {"depth_multiplier"}, reasons=refuse_groups)
+_SEPARABLE = LayerRule(
+    emit_separable_conv, _CONV | {"depth_multiplier", "filters"}, reasons=refuse_groups
+)
 _MAX_POOL = LayerRule(emit_max_pool, _WINDOW | {"pool_size"})
 _AVERAGE_POOL = LayerRule(emit_average_pool, _WINDOW | {"pool_size"})
 _GLOBAL_POOL = LayerRule(emit_global_average_pool, frozenset({"data_format", "keepdims"}))
 _GLOBAL_MAX = LayerRule(emit_global_max_pool, _GLOBAL_POOL.settings)
 _TRANSPOSED = LayerRule(
-    emit_conv_transpose, _CONV | {"filters", "output_padding"}, reasons=refuse_dilation
+    emit_conv_transpose, _CONV | {"filters", "output_padding"}, reasons=refuse_transposed
 )
 _CROPPING = LayerRule(emit_cropping, frozenset({"cropping", "data_format"}))
 _UPSAMPLING = LayerRule(
@@ -83,11 +83,6 @@ _UPSAMPLING = LayerRule(
 )
 _RELU = frozenset({"max_value", "negative_slope", "threshold"})
 _ZERO_PADDING = LayerRule(emit_zero_padding, frozenset({"padding", "data_format"}))
-
-
-def _refuse_groups(layer: Layer) -> Iterator[str]:
-    if layer.settings.get("groups", 1) != 1:  # Keras 2 wrote the key, always with 1
-        yield f"groups is {layer.settings['groups']!r:.80}, expected 1"
 
 
 LAYERS: dict[str, LayerRule] = {
@@ -100,9 +95,7 @@ LAYERS: dict[str, LayerRule] = {
     "Conv2DTranspose": _TRANSPOSED,
     "Conv3DTranspose": _TRANSPOSED,
     "DepthwiseConv1D": _DEPTHWISE,
-    "DepthwiseConv2D": LayerRule(
-        emit_depthwise_conv, _DEPTHWISE.settings | {"groups"}, reasons=_refuse_groups
-    ),
+    "DepthwiseConv2D": _DEPTHWISE,
     "SeparableConv1D": _SEPARABLE,
     "SeparableConv2D": _SEPARABLE,
     "BatchNormalization": LayerRule(emit_batch_norm, _BATCH_NORM),
