@@ -2,7 +2,7 @@
 
     8 bytes   length of the header, little endian
     header    {"__metadata__": {"spikeport": DOCUMENT}, TENSOR: {...}, ...}, spaces up to 8 bytes
-    data      the tensors, float32 little endian, one after the other
+    data      the tensors, one after the other: float32 little endian, or bytes of bits
 
 DOCUMENT is canonical JSON. It lists the tensors, so that the whole header follows from it; its
 `sha256` holds the hashes of the data and of the document without `sha256`. Hence no byte of the
@@ -21,13 +21,21 @@ from typing import Any
 import numpy as np
 
 from ..errors import FormatError
-from ..ir import Array
 from .json_text import canonical_json, parse_object, spell
+from .packing import Stored
 
 KEY = "spikeport"
 MAX_HEADER_BYTES = 2**23
 """Some fifty thousand nodes; parsed, it takes up to 40 times as much memory."""
 MAX_AXES = 16
+BITS = "U8"
+SIZES = {"F32": 4, BITS: 1}
+"""Bytes of an entry, by what a tensor's entries are; float32 unless the document says otherwise."""
+MAX_NUMBERS = 2**30
+"""Of all tensors, a bit being one: as many as a file of the largest size can hold as float32."""
+
+Listed = Mapping[str, tuple[str, tuple[int, ...]]]
+"""By name: what the entries are, and the shape."""
 
 NOT_SNN = "give a file that `spikeport convert` wrote"
 DAMAGED = "the file was cut or changed: copy it again, or convert the network again"
@@ -50,19 +58,27 @@ class Opened:
     data_start: int
 
 
-def pack(document: Mapping[str, Any], arrays: Sequence[tuple[str, Array]]) -> bytes:
+def pack(document: Mapping[str, Any], arrays: Sequence[tuple[str, Stored]]) -> bytes:
     """Return the bytes of a file; the same arguments give the same bytes.
 
     Args:
         document: JSON values, without `tensors` and `sha256`.
-        arrays: Names and values, in the order in which they are stored.
+        arrays: Names and values, in the order in which they are stored; uint8 are bits.
 
     Raises:
         FormatError: The document is not JSON, or too large.
     """
-    shapes = [(name, array.shape) for name, array in arrays]
-    data = b"".join(np.ascontiguousarray(array, "<f4").tobytes() for _, array in arrays)
-    listed = {**document, "tensors": [[name, list(shape)] for name, shape in shapes]}
+    kinds = {name: BITS if array.dtype == np.uint8 else "F32" for name, array in arrays}
+    tensors = {name: (kinds[name], array.shape) for name, array in arrays}
+    data = b"".join(
+        np.ascontiguousarray(array, "u1" if kinds[name] == BITS else "<f4").tobytes()
+        for name, array in arrays
+    )
+    entries = [
+        [name, list(shape), *([kind] if kind == BITS else [])]
+        for name, (kind, shape) in tensors.items()
+    ]
+    listed = {**document, "tensors": entries}
     try:
         hashes = _hashes(canonical_json(listed), data)
     except FormatError as error:
@@ -71,7 +87,7 @@ def pack(document: Mapping[str, Any], arrays: Sequence[tuple[str, Array]]) -> by
             hint="metadata holds JSON values only: text, finite numbers, lists, dicts by text",
         ) from error
     text = spell({**listed, "sha256": hashes})
-    header = _header(text, shapes)
+    header = _header(text, tensors)
     if len(header) > MAX_HEADER_BYTES:
         raise FormatError(
             f"the graph without its weights has {len(header)} bytes as JSON, "
@@ -116,7 +132,7 @@ def open_document(file: bytes) -> Opened:
     return Opened(document, metadata[KEY], header, start)
 
 
-def extract(file: bytes, opened: Opened) -> tuple[dict[str, Any], dict[str, Array]]:
+def extract(file: bytes, opened: Opened) -> tuple[dict[str, Any], dict[str, Stored]]:
     """Return the document without `sha256`, and the tensors by name.
 
     Raises:
@@ -126,11 +142,12 @@ def extract(file: bytes, opened: Opened) -> tuple[dict[str, Any], dict[str, Arra
 
     document = dict(opened.document)
     expected_hashes = document.pop("sha256", None)
-    shapes = _listed_shapes(document)
+    tensors = _listed_tensors(document)
     if spell(opened.document) != opened.text:
         raise FormatError("graph: is not spelled canonically", hint=DAMAGED)
-    _check_header(opened, file[8 : opened.data_start], shapes)
-    n_data, n_listed = len(file) - opened.data_start, 4 * sum(map(math.prod, shapes.values()))
+    _check_header(opened, file[8 : opened.data_start], tensors)
+    n_data = len(file) - opened.data_start
+    n_listed = sum(SIZES[kind] * math.prod(shape) for kind, shape in tensors.values())
     if n_data != n_listed:
         raise FormatError(
             f"has {n_data} bytes of tensors, expected {n_listed} as its header says", hint=DAMAGED
@@ -152,49 +169,57 @@ def _hashes(text: str, data: bytes | memoryview) -> dict[str, str]:
     }
 
 
-def _header(text: str, shapes: Sequence[tuple[str, tuple[int, ...]]]) -> bytes:
-    entries = {"__metadata__": {KEY: text}, **_entries(shapes)}
+def _header(text: str, tensors: Listed) -> bytes:
+    entries = {"__metadata__": {KEY: text}, **_entries(tensors)}
     header = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
     return header + b" " * (-len(header) % 8)
 
 
-def _entries(shapes: Sequence[tuple[str, tuple[int, ...]]]) -> dict[str, Any]:
+def _entries(tensors: Listed) -> dict[str, Any]:
     entries = {}
     offset = 0
-    for name, shape in shapes:
-        end = offset + 4 * math.prod(shape)
-        entries[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [offset, end]}
+    for name, (kind, shape) in tensors.items():
+        end = offset + SIZES[kind] * math.prod(shape)
+        entries[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [offset, end]}
         offset = end
     return entries
 
 
-def _listed_shapes(document: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+def _listed_tensors(document: Mapping[str, Any]) -> Listed:
     listed = document.get("tensors")
     if not isinstance(listed, list):
         raise FormatError("graph: has no list of tensors", hint=DAMAGED)
-    shapes: dict[str, tuple[int, ...]] = {}
+    tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
     for entry in listed:
         match entry:
-            case [str(name), list(sizes)] if name not in shapes and len(sizes) <= MAX_AXES:
-                shapes[name] = tuple(sizes)
+            case [str(name), list(sizes), *rest] if (
+                name not in tensors and len(sizes) <= MAX_AXES and rest in ([], [BITS])
+            ):
+                tensors[name] = (BITS if rest else "F32", tuple(sizes))
             case _:
                 raise FormatError(
-                    f"graph: lists the tensor {entry}, expected a new name and at most "
-                    f"{MAX_AXES} sizes",
+                    f"graph: lists the tensor {entry}, expected a new name, at most "
+                    f'{MAX_AXES} sizes, and "{BITS}" for bits',
                     hint=DAMAGED,
                 )
         if not all(type(size) is int and size > 0 for size in sizes):
             raise FormatError(
                 f"tensor {name!r}: has the shape {sizes}, expected positive integers", hint=DAMAGED
             )
-    return shapes
+    n_numbers = sum(
+        (8 if kind == BITS else 1) * math.prod(shape) for kind, shape in tensors.values()
+    )
+    if n_numbers > MAX_NUMBERS:
+        raise FormatError(
+            f"graph: lists {n_numbers} numbers, expected at most {MAX_NUMBERS}", hint=DAMAGED
+        )
+    return tensors
 
 
-def _check_header(opened: Opened, header: bytes, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    listed = tuple(shapes.items())
-    if header == _header(opened.text, listed):
+def _check_header(opened: Opened, header: bytes, tensors: Listed) -> None:
+    if header == _header(opened.text, tensors):
         return
-    expected = _entries(listed)
+    expected = _entries(tensors)
     found = {name: entry for name, entry in opened.header.items() if name != "__metadata__"}
     for name in (*expected, *found):
         if found.get(name) != expected.get(name):

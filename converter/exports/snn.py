@@ -1,6 +1,7 @@
 """The `.snn` file: one graph as a safetensors file with its structure as JSON. docs/format.md.
 
     op     <->  JSON values + arrays       parameters.py: by the annotations of its fields
+    array  <->  itself, or bits + scales   packing.py: where signs say all
     graph  <->  document + arrays          here: nodes, names, limits, versions
     file   <->  document + arrays          container.py: header, offsets, hashes
     JSON   <->  values                     json_text.py: one spelling, bounded
@@ -15,15 +16,27 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import FormatError, GraphError, SpikeportError
 from ..files import read_bounded, write_atomically
-from ..ir import Array, Graph, Node
-from . import container, parameters
+from ..ir import Graph, Node
+from . import container, packing, parameters
 from .container import DAMAGED, NOT_SNN
+from .packing import Stored
 
 FORMAT = "spikeport-graph"
-FORMAT_VERSION = 1
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+FORMAT_VERSION = 2
+
+
+def expect_no_bits(document: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 has no bits; otherwise it is as version 2."""
+    if any(len(entry) > 2 for entry in document["tensors"]):
+        raise ValueError("it lists bits, which came with version 2")
+    return {**document, "version": 2}
+
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: expect_no_bits}
 """From the version that is the key to the next. Released ones are never edited."""
 
 MAX_FILE_BYTES = 2**32
@@ -85,7 +98,7 @@ def encode_graph(graph: Graph) -> bytes:
         FormatError: The graph holds what the file cannot.
     """
     nodes: list[dict[str, Any]] = []
-    arrays: list[tuple[str, Array]] = []
+    arrays: list[tuple[str, Stored]] = []
     for index, node in enumerate(graph.nodes):
         try:
             values, named = parameters.encode(node.op)
@@ -93,7 +106,9 @@ def encode_graph(graph: Graph) -> bytes:
             raise error.at(str(node)) from error
         if node.unit is not None:
             named[UNIT] = node.unit
-        arrays.extend((f"{index}.{field}", array) for field, array in named.items())
+        for field, array in named.items():
+            stored = packing.pack(field, array)
+            arrays.extend((f"{index}.{name}", part) for name, part in stored.items())
         nodes.append({
             "name": node.name,
             "op": type(node.op).__name__,
@@ -109,7 +124,8 @@ def encode_graph(graph: Graph) -> bytes:
         "outputs": graph.outputs,
         "metadata": dict(graph.metadata),
     }
-    return container.pack(document, arrays)
+    # numbers before bits, so that every number lies at a multiple of its size
+    return container.pack(document, sorted(arrays, key=lambda named: named[1].dtype == np.uint8))
 
 
 def decode_graph(data: bytes) -> Graph:
@@ -183,8 +199,8 @@ def _upgrade(document: dict[str, Any], version: int) -> dict[str, Any]:
         ) from error
 
 
-def _arrays_by_node(arrays: Mapping[str, Array], n_nodes: int) -> dict[int, dict[str, Array]]:
-    named: dict[int, dict[str, Array]] = {}
+def _arrays_by_node(arrays: Mapping[str, Stored], n_nodes: int) -> dict[int, dict[str, Stored]]:
+    named: dict[int, dict[str, Stored]] = {}
     known = {str(index): index for index in range(n_nodes)}
     for name, array in arrays.items():
         prefix, _, field = name.partition(".")
@@ -198,7 +214,7 @@ def _arrays_by_node(arrays: Mapping[str, Array], n_nodes: int) -> dict[int, dict
     return named
 
 
-def _read_node(entry: Any, index: int, arrays: dict[str, Array]) -> Node:
+def _read_node(entry: Any, index: int, stored: dict[str, Stored]) -> Node:
     where = f"node {index}"
     _expect_fields(
         entry,
@@ -206,8 +222,9 @@ def _read_node(entry: Any, index: int, arrays: dict[str, Array]) -> Node:
         where,
     )
     name, op_name = _name(entry["name"], where), entry["op"]
-    unit = arrays.pop(UNIT, None)
     try:
+        arrays = packing.unpack(stored)
+        unit = arrays.pop(UNIT, None)
         op = parameters.decode(op_name, entry["parameters"], arrays)
         operands = _names(entry["inputs"], "inputs")
         return Node(name, op, operands, _name(entry["source"], "source"), unit)

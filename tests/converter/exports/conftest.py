@@ -1,4 +1,4 @@
-"""The graph of tests/data/golden_v1.snn, and files that lie with the right hashes."""
+"""The graphs of tests/data/golden_v*.snn, and files that lie with the right hashes."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from spikeport.converter.ir.ops import (
     Relu,
     Reshape,
     Scale,
+    Select,
     Sigmoid,
     Softmax,
     Transpose,
@@ -82,6 +83,32 @@ def build_golden() -> Graph:
 @pytest.fixture(scope="session")
 def golden_graph() -> Graph:
     return build_golden()
+
+
+def build_golden_bits() -> Graph:
+    """What version 2 added; never changed, as the file is not."""
+    signs = np.sign(np.sin(np.arange(1, 9 * 2 * 3 * 3 + 1))).reshape(9, 2, 3, 3)
+    ternary = np.round(np.sin(np.arange(11 * 18))).reshape(11, 18)
+    ternary[4] = 0
+    one, ones = np.ones((1, 1, 1)), (1, 1)
+    conv = Conv(signs * ramp(9, 1, 1, 1) + 0, ramp(9), ones, ones, ((0, 0),) * 2)
+    nodes = (
+        Node("x", Input((2, 4, 4))),
+        Node("binary", conv, ("x",), unit=ramp(9, 1, 1) + 1),
+        Node("neuron", IntegrateFire(one, 0.5 * one), ("binary",)),
+        Node("sign", Scale(2 * one, -one), ("neuron",)),
+        Node("flat", Reshape((36,)), ("sign",)),
+        Node("pairs", Dense(np.array([[1, -1] * 18, [2, 2] * 18]), ramp(2)), ("flat",)),
+        Node("half", Select((tuple(range(18)),)), ("flat",)),
+        Node("ternary", Dense(ternary / 8 + 0, ramp(11)), ("half",)),
+        Node("whole", Dense(ramp(3, 11), ramp(3)), ("ternary",)),
+    )
+    return Graph(nodes, ("x",), ("pairs", "whole"), {})
+
+
+@pytest.fixture(scope="session")
+def golden_bits() -> Graph:
+    return build_golden_bits()
 
 
 @pytest.fixture(scope="session")

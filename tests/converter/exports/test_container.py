@@ -113,13 +113,13 @@ def test_the_same_header_in_another_spelling(small_file):
 def test_the_same_document_in_another_spelling(small_file):
     header, data = parts(small_file)
     text = header["__metadata__"]["spikeport"]
-    shapes = [(name, tuple(shape)) for name, shape in json.loads(text)["tensors"]]
+    shapes = {name: ("F32", tuple(shape)) for name, shape in json.loads(text)["tensors"]}
     assert assemble(container._header(text, shapes), data) == small_file
     for other in (
         text.replace(",", ", "),
         text.replace('"x"', '"\\u0078"'),
         text.replace("64", "64.0"),
-        text.replace('"version":1', '"version":1,"version":1'),
+        text.replace('"version":2', '"version":2,"version":2'),
         text + " ",
     ):
         assert other != text
@@ -153,7 +153,7 @@ def relisted(file: bytes, tensors: object) -> bytes:
     document["sha256"] = container._hashes(text, data)
     text = container.spell(document)
     try:
-        return assemble(container._header(text, [(n, tuple(s)) for n, s in tensors]), data)
+        return assemble(container._header(text, {n: ("F32", tuple(s)) for n, s in tensors}), data)
     except (TypeError, ValueError):
         return assemble({"__metadata__": {"spikeport": text}}, data)
 
@@ -163,7 +163,7 @@ def relisted(file: bytes, tensors: object) -> bytes:
     [
         (None, r"graph: has no list of tensors"),
         ({}, r"graph: has no list of tensors"),
-        ([3], r"graph: lists the tensor 3, expected a new name and at most 16 sizes"),
+        ([3], r"graph: lists the tensor 3, expected a new name, at most 16 sizes"),
         ([["a"]], r"graph: lists the tensor \['a'\], expected a new name"),
         ([["a", [1], 2]], r"graph: lists the tensor \['a', \[1\], 2\]"),
         ([[1, [1]]], r"graph: lists the tensor \[1, \[1\]\]"),
@@ -190,7 +190,7 @@ def test_a_document_without_hashes(small_file):
     for wrong in (None, 3, {}, {"data": "", "graph": ""}):
         document["sha256"] = wrong
         text = container.spell(document)
-        shapes = [(name, tuple(shape)) for name, shape in document["tensors"]]
+        shapes = {name: ("F32", tuple(shape)) for name, shape in document["tensors"]}
         with pytest.raises(FormatError, match=r"has the SHA-256 .*, expected"):
             decode_graph(assemble(container._header(text, shapes), data))
 

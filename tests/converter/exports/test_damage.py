@@ -137,7 +137,7 @@ def file_of(text: str) -> bytes:
     return struct.pack("<Q", len(header)) + header
 
 
-START = '{"format":"spikeport-graph","version":1,"a":'
+START = '{"format":"spikeport-graph","version":2,"a":'
 BOMBS = {
     "lists": START + "[" + "[]," * 2_000_000 + "[]]}",
     "objects": START + "[" + "{}," * 2_000_000 + "{}]}",

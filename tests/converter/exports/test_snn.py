@@ -76,11 +76,16 @@ def test_spiking_graphs_come_back_equal(sample_graph):
 
 
 def test_golden_file(golden_graph):
-    """Files of version 1 are read forever; while it is the newest, they are written so, too."""
+    """Files of version 1 are read forever."""
     assert {type(node.op).__name__ for node in golden_graph.nodes} <= OPS.keys()
     assert_same_graph(read_snn(GOLDEN), golden_graph)
-    if FORMAT_VERSION == 1:
-        assert encode_graph(golden_graph) == GOLDEN.read_bytes()
+
+
+def test_golden_file_with_bits(golden_bits):
+    """Files of version 2 are read forever; while it is the newest, they are written so, too."""
+    path = GOLDEN.with_name("golden_v2.snn")
+    assert_same_graph(read_snn(path), golden_bits)
+    assert FORMAT_VERSION > 2 or encode_graph(golden_bits) == path.read_bytes()
 
 
 def test_a_safetensors_file_for_other_readers(golden_graph):
@@ -267,7 +272,7 @@ DENSE = ("nodes", 1)
     [
         (put("format", "other"), r"graph: has the format 'other', expected 'spikeport-graph'"),
         (drop("format"), r"graph: has the format None, expected 'spikeport-graph'"),
-        (put("version", 0), r"graph: has the version 0, expected an integer from 1 to 1"),
+        (put("version", 0), r"graph: has the version 0, expected an integer from 1 to 2"),
         (put("version", True), r"graph: has the version True, expected an integer"),
         (put("version", "1"), r"graph: has the version '1', expected an integer"),
         (drop("version"), r"graph: has the version None, expected an integer"),
@@ -334,7 +339,7 @@ def test_tensors_that_break_a_rule(small_file, forge, change, message):
 
 
 def test_newer_versions_are_refused_with_both_numbers(small_file, forge):
-    with pytest.raises(FormatError, match=r"has version 7 of the format, expected at most 1") as e:
+    with pytest.raises(FormatError, match=r"has version 7 of the format, expected at most 2") as e:
         decode_graph(forge(small_file, put("version", 7)))
     assert e.value.hint == "upgrade spikeport: pip install --upgrade spikeport"
 
@@ -344,9 +349,9 @@ def test_newer_versions_may_have_another_document(small_file, forge):
 
     def change(document):
         document.clear()
-        document.update(format="spikeport-graph", version=2, layers=[])
+        document.update(format="spikeport-graph", version=3, layers=[])
 
-    with pytest.raises(FormatError, match=r"has version 2 of the format"):
+    with pytest.raises(FormatError, match=r"has version 3 of the format"):
         decode_graph(forge(small_file, change))
 
 
@@ -362,20 +367,27 @@ def test_older_versions_go_through_every_upgrade(small_file, forge, monkeypatch)
 
     monkeypatch.setattr(snn, "FORMAT_VERSION", 3)
     monkeypatch.setattr(snn, "UPGRADES", {1: first, 2: second})
-    assert decode_graph(small_file).metadata == {"steps": [1, 2]}
+    oldest = forge(small_file, put("version", 1))
+    assert decode_graph(oldest).metadata == {"steps": [1, 2]}
     newest = forge(small_file, put("version", 3))
     assert decode_graph(newest).metadata == {"n_steps": 64}
 
 
 @pytest.mark.parametrize("error", [KeyError("a"), TypeError("b"), ValueError("c"), IndexError("d")])
-def test_documents_that_cannot_be_upgraded(small_file, monkeypatch, error):
+def test_documents_that_cannot_be_upgraded(small_file, forge, monkeypatch, error):
     def fail(document):
         raise error
 
     monkeypatch.setattr(snn, "FORMAT_VERSION", 2)
     monkeypatch.setattr(snn, "UPGRADES", {1: fail})
+    oldest = forge(small_file, put("version", 1))
     with pytest.raises(FormatError, match=r"graph: cannot be upgraded from version 1 \(\w+Error:"):
-        decode_graph(small_file)
+        decode_graph(oldest)
+
+
+def test_files_of_version_1_have_no_bits(golden_bits, forge):
+    with pytest.raises(FormatError, match=r"upgraded from version 1 \(ValueError: it lists bits"):
+        decode_graph(forge(encode_graph(golden_bits), put("version", 1)))
 
 
 def test_every_older_version_has_its_upgrade():
