@@ -1,13 +1,11 @@
 """A Dask scheduler and workers as processes of their own on this machine."""
 
 import contextlib
-import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,13 +23,13 @@ from spikeport.runtime.sweep.cluster import connect
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # of distributed's sockets
 
-DASK = Path(sys.executable).with_name("dask")
+DASK = (sys.executable, "-m", "dask")
 
 
 def start(*arguments, pattern):
     """Start a process and return it with what the pattern finds in its log."""
     process = subprocess.Popen(
-        [DASK, *arguments, "--no-dashboard"], stderr=subprocess.PIPE, text=True
+        [*DASK, *arguments, "--no-dashboard"], stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -149,4 +147,3 @@ def test_without_the_package(monkeypatch):
         connect("tcp://127.0.0.1:9"),
     ):
         pass
-    assert os.path.exists(DASK)
