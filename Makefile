@@ -31,6 +31,9 @@ bench: $(STAMP)  ## measure into benchmarks/results; takes an hour or so
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/early_exit.py
+	$(BIN)/python benchmarks/neurobench_metrics.py
+	$(BIN)/python benchmarks/cluster.py
+	$(BIN)/python benchmarks/folder.py
 	$(BIN)/python benchmarks/layers.py
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/side_by_side.py

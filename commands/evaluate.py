@@ -284,8 +284,7 @@ def _command_line() -> str:
     import shlex
 
     context = click.get_current_context()
-    words = [*context.command_path.split()]
-    words[0] = "spikeport"
+    words = ["spikeport", str(context.info_name)]
     for option in context.command.params:
         value = context.params.get(str(option.name))
         if isinstance(option, click.Argument):

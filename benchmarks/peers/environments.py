@@ -56,6 +56,10 @@ ENVIRONMENTS: dict[str, Environment] = {
         ("torch==2.13.0", "numpy", "matplotlib", "pbr", "samna", "nir==1.0.4", "nirtorch==2.0.2"),
         ("sinabs==3.1.3",),
     ),
+    # its data sets and preprocessors ask for more than its metrics need
+    "neurobench": Environment(
+        ("torch==2.13.0", "numpy", "tqdm", "snntorch==1.0.0"), ("neurobench==2.3.0",)
+    ),
     "plot": Environment(("matplotlib",)),
 }  # fmt: skip
 

@@ -18,6 +18,7 @@ from spikeport.converter.errors import ConversionError
 from spikeport.converter.exports.snn import write_snn
 from spikeport.converter.frontends import Source, read
 from spikeport.converter.ir import Array, Graph, Node, run
+from spikeport.converter.ir.neurons import IntegrateFire, Reset
 from spikeport.converter.ir.ops import (
     AveragePool,
     Conv,
@@ -93,11 +94,11 @@ def write_exchange(
 
 
 def chain_layers(graph: Graph) -> tuple[list[dict[str, Any]], dict[str, Array]]:
-    """Return an analog graph as a list of layers, first to last, and their arrays by name.
+    """Return a graph as a list of layers, first to last, and their arrays by name.
 
     Raises:
         ConversionError: The graph is no chain, or has an operation other than convolutions, dense
-            layers, ReLUs, poolings and one flattening.
+            layers, ReLUs, integrate-and-fire neurons, poolings and one flattening.
     """
     layers: list[dict[str, Any]] = []
     arrays: dict[str, Array] = {}
@@ -133,6 +134,12 @@ def chain_layers(graph: Graph) -> tuple[list[dict[str, Any]], dict[str, Array]]:
                     layers[-1] = _describe_conv(node, place)
             case Relu(max_value=None):
                 layers.append({"kind": "relu"})
+            case IntegrateFire(reset=Reset.SUBTRACT):
+                arrays |= {
+                    f"threshold{place}": op.threshold,
+                    f"potential{place}": np.broadcast_to(op.initial_potential, shapes[0]),
+                }
+                layers.append({"kind": "fire", "place": place})
             case AveragePool() | MaxPool() if not np.any(op.padding):
                 kind = "average_pool" if isinstance(op, AveragePool) else "max_pool"
                 layers.append({"kind": kind, "kernel": op.kernel, "strides": op.strides})

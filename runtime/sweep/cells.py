@@ -130,7 +130,6 @@ def run_cell(
         data.inputs,
         data.labels,
         ann=source.run,
-        n_steps=cell.n_steps,
         engine=cell.engine,
         n_threads=n_threads,
     )
