@@ -19,6 +19,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
@@ -38,36 +39,43 @@ RESULTS = Path(__file__).parent / "results" / "cluster.json"
 DASK = (sys.executable, "-m", "dask")
 
 
-def start(*arguments: str, pattern: str) -> tuple[subprocess.Popen[str], str]:
-    """Start a process; return it and what the pattern finds in its log."""
+def start(log: Path, *arguments: str, pattern: str) -> tuple[subprocess.Popen[bytes], str]:
+    """Start a process that writes a log; return it and what the pattern finds in the log."""
     command = [*DASK, *arguments, "--no-dashboard"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while process.stderr is not None:
-        found = re.search(pattern, process.stderr.readline())
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stderr=file)
+    while process.poll() is None:
+        found = re.search(pattern, log.read_text("utf-8"))
         if found:
             return process, found[1]
-    raise RuntimeError(command)
+        time.sleep(0.1)
+    raise RuntimeError(log.read_text("utf-8"))
 
 
 @contextlib.contextmanager
-def running(n_workers: int) -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
+def running(n_workers: int) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
     """Run a scheduler and workers of one thread each; yield the address, and all processes."""
-    processes = []
+    processes: list[subprocess.Popen[bytes]] = []
+    folder = tempfile.TemporaryDirectory()
     try:
         address = r"at:\s+(tcp://\S+:\d+)"
-        scheduler, found = start("scheduler", "--port", "0", "--host", "127.0.0.1", pattern=address)
+        log = Path(folder.name) / "scheduler"
+        options = ("--port", "0", "--host", "127.0.0.1")
+        scheduler, found = start(log, "scheduler", *options, pattern=address)
         processes.append(scheduler)
-        for _ in range(n_workers):
-            options = ("--nthreads", "1", "--no-nanny")
-            processes.append(start("worker", found, *options, pattern="(Registered to)")[0])
+        options = ("--nthreads", "1", "--no-nanny")
+        for number in range(n_workers):
+            log = Path(folder.name) / f"worker{number}"
+            processes.append(start(log, "worker", found, *options, pattern="(Registered to)")[0])
         yield found, processes
     finally:
         for process in reversed(processes):
             process.kill()
             process.wait()
+        folder.cleanup()
 
 
-def cpu_seconds(processes: list[subprocess.Popen[str]]) -> float:
+def cpu_seconds(processes: list[subprocess.Popen[bytes]]) -> float:
     """Return the CPU time so far of this process and of these."""
     times = [psutil.Process(process.pid).cpu_times() for process in processes]
     return time.process_time() + sum(each.user + each.system for each in times)
@@ -75,7 +83,7 @@ def cpu_seconds(processes: list[subprocess.Popen[str]]) -> float:
 
 def figures(found: Evaluation) -> dict[str, Any]:
     """Return everything that a run gives, decisions of single samples included, but its time."""
-    result = found.to_json(graph="", data="", seed=None)
+    result = found.to_json(graph="", data="")
     return {key: value for key, value in result.items() if key != "seconds"}
 
 
@@ -135,7 +143,9 @@ def main() -> None:
         **vars(chosen),
         "data": test.name,
         "accuracy": results[0]["accuracy"][-1],
-        "wall_seconds": {name: [round(wall, 3) for wall, _ in each] for name, each in times.items()},
+        "wall_seconds": {
+            name: [round(wall, 3) for wall, _ in each] for name, each in times.items()
+        },
         "cpu_seconds": {name: [round(cpu, 3) for _, cpu in each] for name, each in times.items()},
         "overhead_wall": medians["cluster"][0] / medians["threads"][0] - 1,
         "overhead_cpu": medians["cluster"][1] / medians["threads"][1] - 1,

@@ -38,7 +38,7 @@ from spikeport.runtime.trace import trace
 UNIT = 2.0**-8
 ROUNDED = ("weight", "bias", "threshold", "initial_potential")
 NETWORKS = (("mlp", True), ("lenet", False), ("lenet", True))
-"""And whether weights behind average pooling may be zero: there, our counts know connections only."""
+"""And whether weights behind average pooling may be zero: our counts have these connections."""
 TOLERANCE = 1e-6
 """Relative: NeuroBench adds up in float32."""
 
@@ -139,7 +139,12 @@ def compare(network: str, zeros: bool, n_images: int, n_steps: int) -> dict[str,
         "data": test.name,
         "n_steps": n_steps,
         "rows": [
-            {"metric": name, "spikeport": a, "neurobench": b, "equal": bool(np.isclose(a, b, TOLERANCE, 0))}
+            {
+                "metric": name,
+                "spikeport": a,
+                "neurobench": b,
+                "equal": bool(np.isclose(a, b, TOLERANCE, 0)),
+            }
             for name, a, b in rows
         ],
         "differing_decisions": int((found.decisions[-1] != theirs["decisions"]).sum()),

@@ -35,7 +35,7 @@ class OutputValues:
 
 
 class ValueRecorder:
-    """Collects both sides batch by batch, in float64."""
+    """Collects both sides batch by batch, in float64: sample after sample, whatever the batches."""
 
     def __init__(self, outputs: Sequence[str], readouts: Sequence[Readout]) -> None:
         self.outputs = tuple(outputs)
@@ -62,11 +62,13 @@ class ValueRecorder:
                     f"ann: gives {ann[number].shape} for the output {name}, expected {found.shape}",
                     hint="compare with the network that was converted",
                 )
-            a, b = (each.astype(np.float64).ravel() for each in (ann[number], found))
+            a, b = (each.astype(np.float64).reshape(len(each), -1) for each in (ann[number], found))
             apart, size = np.abs(a - b), np.abs(a)
-            self.sums[number] += (
-                a.size, apart.sum(), size.sum(), a.sum(), b.sum(), a @ a, b @ b, a @ b,
-            )  # fmt: skip
+            terms = (np.ones_like(a), apart, size, a, b, a * a, b * b, a * b)
+            per_sample = np.stack([term.sum(axis=1) for term in terms], axis=1)
+            # accumulate adds in order, where sum would pair samples of one batch
+            in_order = np.add.accumulate(np.concatenate([self.sums[number, None], per_sample]))
+            self.sums[number] = in_order[-1]
             pair = (apart.max(initial=0.0), size.max(initial=0.0))
             self.largest[number] = np.maximum(self.largest[number], pair)
 

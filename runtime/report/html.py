@@ -40,15 +40,8 @@ def render(content: Content) -> str:
             }
             for example in content.examples
         ]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = percent
-    return environment.get_template(TEMPLATE).render(
+    return fill(
+        TEMPLATE,
         content=content,
         run=content.evaluation,
         workload=content.evaluation.workload,
@@ -62,6 +55,19 @@ def render(content: Content) -> str:
         layers=_layers(content)[:MAX_LAYERS],
         summary=_summary(content),
     )
+
+
+def fill(template: str, **values: Any) -> str:
+    """Return a template of this folder with its values, which are escaped but for marked ones."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = percent
+    return environment.get_template(template).render(**values)
 
 
 def save_figures(content: Content, folder: Path) -> dict[Path, bytes]:

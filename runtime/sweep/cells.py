@@ -19,6 +19,7 @@ from ...converter.frontends import Source, read
 from ...converter.recipes import choose_options
 from ...models.datasets import Data, load_data
 from ...models.registry import find_model
+from ..encoding import DEFAULT_CODE, make_encoder
 from ..evaluate import evaluate
 from .cluster import Cluster
 from .spec import Cell
@@ -101,6 +102,10 @@ def describe(cell: Cell) -> tuple[str, dict[str, Any]]:
         "data_sha256": _digest(data),
         "spikeport": importlib.metadata.version("spikeport"),
     }
+    encoder = make_encoder(cell.code, cell.seed)
+    if encoder is not None:
+        settings["code"] = encoder.name
+        settings["seed"] = encoder.seed if encoder.is_random else None
     names = ("model", "calibration", "data")
     content = {key: value for key, value in settings.items() if key not in names}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(), settings
@@ -125,14 +130,11 @@ def run_cell(
         options=cell.options,
         calibration_name=calibration.name,
     ).graph
-    evaluation = evaluate(
-        graph,
-        data.inputs,
-        data.labels,
-        ann=source.run,
-        engine=cell.engine,
-        n_threads=n_threads,
-    )
+    encoder = make_encoder(cell.code, cell.seed)
+    where: dict[str, Any] = {"engine": cell.engine, "n_threads": n_threads}
+    if cluster is not None:
+        where |= cluster.settings(graph, cell.engine, encoder)
+    evaluation = evaluate(graph, data.inputs, data.labels, ann=source.run, encoder=encoder, **where)
     result = evaluation.to_json(
         graph=hashlib.sha256(encode_graph(graph)).hexdigest(), data=data.name
     )
@@ -145,6 +147,8 @@ def _label(cell: Cell) -> str:
         for pass_name, settings in cell.options.items()
         for option, value in settings.items()
     ]
+    if cell.code != DEFAULT_CODE:
+        chosen += [f"code={cell.code}", f"seed={cell.seed}"]
     return " ".join([cell.model, cell.recipe, f"T={cell.n_steps}", *chosen])
 
 

@@ -26,7 +26,7 @@ from ...converter.ir.interpret import check_inputs
 from ..early_exit import ExitRule
 from ..encoding import Encoder
 from ..engines import ENGINES
-from ..simulation import Counts, Runner, Simulation
+from ..simulation import Counts, Runner, Simulation, neurons
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -37,6 +37,8 @@ MAX_SHARD = 64
 SHARDS_PER_THREAD = 4
 BATCH_PER_THREAD = SHARDS_PER_THREAD * MAX_SHARD
 """Samples per thread of the cluster that one call of a runner should get."""
+MAX_COUNTS = 2**28
+"""Spike counts of single neurons that one call may have to give, 8 bytes each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,9 @@ class Cluster:
 
     def settings(self, graph: Graph, engine: str, encoder: Encoder | None = None) -> dict[str, Any]:
         """Return the settings with which `evaluate` runs a graph on the cluster."""
-        batch_size = self.n_threads * BATCH_PER_THREAD
+        n_neurons = sum(graph.types[node.name].size for node in neurons(graph))
+        most = max(self.n_threads, MAX_COUNTS // max(1, n_neurons))
+        batch_size = min(self.n_threads * BATCH_PER_THREAD, most)
         return {"runner": self.compile_graph(graph, engine, encoder), "batch_size": batch_size}
 
     def compile_graph(
@@ -116,8 +120,9 @@ class ClusterRunner:
                 "expected workers that stay",
                 hint="look at the workers' logs: they may lack memory",
             ) from error
-        finally:
+        except BaseException:  # what is done needs no cancelling: the scheduler logs every one
             client.cancel(futures)
+            raise
 
 
 @contextmanager

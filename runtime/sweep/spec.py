@@ -13,6 +13,7 @@ from ...converter.errors import DataError, find
 from ...converter.files import read_bounded
 from ...converter.ir.types import DEFAULT_N_STEPS
 from ...converter.recipes import DEFAULT_RECIPE, choose_options
+from ..encoding import DEFAULT_CODE, make_encoder
 from ..engines import DEFAULT_ENGINE
 
 MAX_BYTES = 2**20
@@ -38,6 +39,8 @@ class Cell:
         input_scale: Factor on inputs.
         input_offset: Added behind it.
         shipped: Named data: only the shipped subset.
+        code: Key of ENCODERS: how samples are fed.
+        seed: Of a random code; means nothing for others.
     """
 
     model: str
@@ -52,12 +55,15 @@ class Cell:
     input_scale: float = 1.0
     input_offset: float = 0.0
     shipped: bool = False
+    code: str = DEFAULT_CODE
+    seed: int = 0
 
 
 KINDS: dict[str, tuple[type, ...]] = {
     "model": (str,), "calibration": (str,), "data": (str,), "recipe": (str,), "n_steps": (int,),
     "options": (dict,), "calibration_samples": (int,), "limit": (int,), "engine": (str,),
     "input_scale": (int, float), "input_offset": (int, float), "shipped": (bool,),
+    "code": (str,), "seed": (int,),
 }  # fmt: skip
 """By key of a grid: the types of its values in the file."""
 
@@ -75,6 +81,7 @@ def read_sweep(path: Path) -> tuple[Cell, ...]:
         FormatError: The file cannot be read.
         DataError: It is no TOML, has an unknown key, a value of another type, or too many cells.
         PassError: A recipe, a pass or an option does not exist.
+        SimulationError: A code does not exist, or a seed is below 0.
     """
     try:
         content = tomllib.loads(read_bounded(path, MAX_BYTES).decode())
@@ -97,6 +104,7 @@ def read_sweep(path: Path) -> tuple[Cell, ...]:
             raise error.at(where) from error
     for cell in cells:
         choose_options(cell.recipe, cell.options)
+        make_encoder(cell.code, cell.seed)
     unique = {repr(cell): cell for cell in cells}
     return tuple(unique.values())
 

@@ -18,7 +18,8 @@ from click.testing import CliRunner
 from onnx import helper, numpy_helper
 
 from spikeport.cli import main
-from spikeport.converter.errors import DataError, FormatError, PassError
+from spikeport.converter.errors import DataError, FormatError, PassError, SimulationError
+from spikeport.runtime.engines import ENGINES
 from spikeport.runtime.sweep.cells import run_sweep
 from spikeport.runtime.sweep.spec import read_sweep
 from spikeport.runtime.sweep.store import Row, open_store
@@ -182,7 +183,9 @@ def test_tables(folder):
     done = runner.invoke(main, ["sweep", str(path), "--store", str(store)])
     assert done.exit_code == 0, done.output
     shown = runner.invoke(main, ["results", str(store)])
-    assert shown.stdout.count("net.onnx") == 4
+    assert "model: net.onnx" in shown.stdout
+    assert "initial potential" not in shown.stdout  # every recipe has its own
+    assert "4 results" in shown.stdout
     assert "normalize weights.percentile" in shown.stdout
     arguments = ["results", str(store), "--csv", "--where", "n_steps=4"]
     rows = list(csv.DictReader(io.StringIO(runner.invoke(main, arguments).stdout)))
@@ -198,6 +201,82 @@ def test_tables(folder):
         refused = runner.invoke(main, ["results", str(store), "--where", condition])
         assert refused.exit_code == 1
         assert message in refused.stderr
+
+
+def test_schedules_run_as_long_as_they_take(folder):
+    path = write(folder, HEAD + 'recipe = ["exact", "rate"]\nn_steps = [16, 2]\n')
+    with open_store(folder / "r.sqlite", create=True) as store:
+        assert run_sweep(read_sweep(path), store).n_done == 4
+        table = tabulate(store.rows())
+    found = [(entry["recipe"], entry["n_steps"], entry["steps"]) for entry in table]
+    assert found == [("exact", 2, 2), ("exact", 16, 16), ("rate", 2, 2), ("rate", 16, 16)]
+
+
+def test_seeds_are_an_axis_of_random_codes_only(folder):
+    text = HEAD + 'n_steps = 4\nseed = [0, 1, 2]\ncode = ["poisson", "rate", "constant"]\n'
+    path = write(folder, text)
+    with open_store(folder / "r.sqlite", create=True) as store:
+        outcome = run_sweep(read_sweep(path), store)
+        assert (outcome.n_done, outcome.n_known, outcome.failures) == (5, 4, {})
+        table = tabulate(store.rows())
+        poisson = [row for row in store.rows() if row.settings.get("code") == "poisson"]
+    found = [(entry["code"], entry["seed"]) for entry in table]
+    assert found == [
+        (None, None), ("poisson", 0), ("poisson", 1), ("poisson", 2), ("rate", None),
+    ]  # fmt: skip
+    assert len({str(row.result["decisions"]) for row in poisson}) > 1
+    assert {row.result["seed"] for row in poisson} == {0, 1, 2}
+    with pytest.raises(SimulationError, match=r"code 'morse': does not exist"):
+        read_sweep(write(folder, HEAD + 'code = "morse"\n'))
+    with pytest.raises(SimulationError, match=r"seed -1, expected an integer of 0"):
+        read_sweep(write(folder, HEAD + "seed = -1\n"))
+
+
+def test_cells_run_on_the_cluster(folder):
+    class Local:
+        """Gives another engine, as a cluster does; counts the graphs it is sent."""
+
+        sent = 0
+
+        def settings(self, graph, engine, encoder):
+            self.sent += 1
+            return {"runner": ENGINES[engine](graph, n_threads=1, encoder=encoder), "batch_size": 7}
+
+    cells = read_sweep(write(folder, HEAD + "n_steps = [2, 4]\n"))
+    with (
+        open_store(folder / "a.sqlite", create=True) as here,
+        open_store(folder / "b.sqlite", create=True) as there,
+    ):
+        run_sweep(cells, here)
+        run_sweep(cells, there, cluster=(cluster := Local()))
+        assert [row.result for row in here.rows()] == [row.result for row in there.rows()]
+    assert cluster.sent == 2
+
+
+def test_a_page_of_results(folder):
+    path, store = write(folder, HEAD + "n_steps = [2, 4]\n"), folder / "r.sqlite"
+    runner = CliRunner()
+    assert runner.invoke(main, ["sweep", str(path), "--store", str(store)]).exit_code == 0
+    arguments = ["results", str(store), "--where", "recipe=rate", "--report"]
+    shown = runner.invoke(main, [*arguments, str(folder / "r.html")])
+    assert shown.exit_code == 0, shown.output
+    assert "recipe: rate" in shown.stdout
+    assert "2 results" in shown.stdout
+    page = (folder / "r.html").read_text()
+    assert "net.onnx on data.npz, 40 of 40 samples" in page
+    assert page.count("<figure ") == 3
+    assert "--where recipe=rate" in page
+    refused = runner.invoke(main, [*arguments, str(folder / "r.pdf")])
+    assert "has the suffix '.pdf', expected '.html' or '.htm'" in refused.stderr
+    refused = runner.invoke(main, [*arguments, str(folder / "r.html"), "--where", "n_steps=3"])
+    assert refused.exit_code == 1
+    assert "r.sqlite: has no such results, expected at least one for a report" in refused.stderr
+
+
+def test_a_row_of_something_else():
+    expected = r"row k: is not what a sweep keeps \(KeyError"
+    with pytest.raises(DataError, match=expected):
+        tabulate([Row("k", {}, {}, 0.0)])
 
 
 def test_stores_that_are_refused(folder):

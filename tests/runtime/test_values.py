@@ -36,3 +36,15 @@ def test_outputs_of_another_network_are_refused() -> None:
         recorder.add((x, x), (x,))
     with pytest.raises(DataError, match=r"ann: gives \(2, 3\) for the output a, expected \(2, 1"):
         recorder.add((x,), (x[:, :1],))
+
+
+def test_the_size_of_batches_changes_no_bit():
+    ann, snn = np.random.default_rng(0).normal(0, 1, (2, 50, 7)).astype(np.float32)
+    results = []
+    for size in (1, 7, 50):
+        recorder = ValueRecorder(["y"], [Readout()])
+        for start in range(0, 50, size):
+            part = slice(start, start + size)
+            recorder.add([ann[part]], [snn[part]])
+        results.append(recorder.result())
+    assert results[0] == results[1] == results[2]

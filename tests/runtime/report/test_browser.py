@@ -7,8 +7,10 @@ from click.testing import CliRunner
 
 from spikeport.cli import main
 from spikeport.runtime.report.figures import FIGURES
+from spikeport.runtime.report.pareto import render_results
 
 from .browser import Browser, find_browser
+from .test_pareto import entry
 
 pytestmark = [
     pytest.mark.slow,
@@ -89,6 +91,26 @@ def test_every_figure_can_be_seen_and_read(page, browser, tmp_path, width, schem
     picture = browser.take_picture()
     (tmp_path / f"{width}-{scheme}-{media}.png").write_bytes(picture)
     assert picture.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("width", [400, 1600])
+def test_the_page_of_a_sweep(browser, tmp_path, width):
+    table = [
+        entry(recipe=recipe, steps=2**power, accuracy=1 - 0.5**power - share,
+              synaptic_operations=1e5 * 3.0**power * (1 - share), energy_nj=10.0 + power)
+        for share, recipe in ((0.01, "rate"), (0.03, "classic")) for power in range(1, 6)
+    ]  # fmt: skip
+    page = tmp_path / "r.html"
+    page.write_text(render_results(table, title="r.sqlite", provenance=[("command", "c")]))
+    browser.open(page.as_uri(), width=width)
+    assert browser.errors == []
+    boxes = browser.ask(BOXES)
+    assert len(boxes) == 3
+    assert all(left >= 0 and right <= width for left, right, _, _ in boxes.values())
+    assert browser.ask("document.documentElement.scrollWidth") <= width
+    assert browser.ask(OVERLAPS) == []
+    assert browser.ask(CONTRAST) >= 4.5
+    assert browser.ask(TEXT_SIZE) >= 9
 
 
 def test_colors_follow_the_scheme(page, browser):
