@@ -49,11 +49,11 @@ def encode(op: Op) -> tuple[dict[str, Any], dict[str, Array]]:
     arrays: dict[str, Array] = {}
     for name, hint in FIELDS[type(op).__name__].items():
         value = getattr(op, name)
-        if not _is_array(hint):
+        if not is_array(hint):
             values[name] = _encode_value(value, hint, name)
         elif isinstance(value, np.ndarray):
             arrays[name] = value
-        elif not _is_optional(hint) or value is not None:
+        elif not is_optional(hint) or value is not None:
             raise FormatError(f"{name}: is {_named(value)}, expected an array", hint=_DECLARED)
     return values, arrays
 
@@ -71,35 +71,38 @@ def decode(op_name: str, values: Mapping[str, Any], arrays: Mapping[str, Array])
             f"operation {op_name!r} is unknown, expected one of {', '.join(sorted(OPS))}"
         )
     hints = FIELDS[op_name]
-    required = {name for name, hint in hints.items() if not _is_array(hint)}
+    required = {name for name, hint in hints.items() if not is_array(hint)}
     if required != values.keys():
         raise FormatError(f"has the parameters {sorted(values)}, expected {sorted(required)}")
-    declared = {name for name, hint in hints.items() if _is_array(hint)}
-    missing = {name for name in declared - arrays.keys() if not _is_optional(hints[name])}
+    declared = {name for name, hint in hints.items() if is_array(hint)}
+    missing = {name for name in declared - arrays.keys() if not is_optional(hints[name])}
     if missing or not arrays.keys() <= declared:
         raise FormatError(f"has the tensors {sorted(arrays)}, expected {sorted(declared)}")
     fields = {name: _decode_value(values[name], hints[name], name) for name in required}
     return OPS[op_name](**fields, **{name: arrays.get(name) for name in declared})
 
 
-def _alternatives(hint: Any) -> tuple[Any, ...]:
+def alternatives(hint: Any) -> tuple[Any, ...]:
+    """Return the members of a union, or the annotation itself."""
     is_union = typing.get_origin(hint) in {typing.Union, types.UnionType}
     return typing.get_args(hint) if is_union else (hint,)
 
 
-def _is_array(hint: Any) -> bool:
-    return any(typing.get_origin(kind) is np.ndarray for kind in _alternatives(hint))
+def is_array(hint: Any) -> bool:
+    """Return whether an annotation declares an array, which a file holds as a tensor."""
+    return any(typing.get_origin(kind) is np.ndarray for kind in alternatives(hint))
 
 
-def _is_optional(hint: Any) -> bool:
-    return type(None) in _alternatives(hint)
+def is_optional(hint: Any) -> bool:
+    """Return whether an annotation allows None."""
+    return type(None) in alternatives(hint)
 
 
 def _encode_value(value: Any, hint: Any, where: str) -> Any:
     """Accept what equals a value of the declared type: numpy's numbers, and 1 for 1.0."""
-    if value is None and _is_optional(hint):
+    if value is None and is_optional(hint):
         return None
-    kind = next(kind for kind in _alternatives(hint) if kind is not type(None))
+    kind = next(kind for kind in alternatives(hint) if kind is not type(None))
     if typing.get_origin(kind) is tuple and isinstance(value, tuple):
         return [
             _encode_value(entry, part, where)
@@ -123,9 +126,9 @@ _CONVERSIONS: tuple[tuple[type, Any, Callable[[Any], Any]], ...] = (
 
 
 def _decode_value(value: Any, hint: Any, where: str) -> Any:
-    if value is None and _is_optional(hint):
+    if value is None and is_optional(hint):
         return None
-    kind = next(kind for kind in _alternatives(hint) if kind is not type(None))
+    kind = next(kind for kind in alternatives(hint) if kind is not type(None))
     if typing.get_origin(kind) is tuple and isinstance(value, list):
         return tuple(
             _decode_value(entry, part, where)
