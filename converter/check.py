@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .calibration.thresholds import find_halves
 from .errors import PassError, UnsupportedOpError
 from .frontends import Source
 from .ir import Activation, Graph, Node, Op
@@ -71,6 +72,7 @@ def check(source: Source, keep_analog: tuple[str, ...] = ()) -> tuple[Finding, .
     """
     simple = remove_no_ops(source.graph)
     heads = simple.by_name.keys() - strip_output_activation(simple).by_name.keys()
+    halves = find_halves(source.graph)
     behind_neuron: set[str] = set()
     findings = []
     for node in source.graph.nodes:
@@ -84,7 +86,11 @@ def check(source: Source, keep_analog: tuple[str, ...] = ()) -> tuple[Finding, .
             continue
         if isinstance(node.op, Relu) or is_varying:
             behind_neuron.add(node.name)
-        findings.append(_finding(node, _RULES[type(node.op)](source.graph, node, behind_neuron)))
+        verdict = _RULES[type(node.op)](source.graph, node, behind_neuron)
+        if node.name in halves:
+            note = f"signed: {halves[node.name]} has the other sign; {verdict[2]}"
+            verdict = ("neurons of one sign", APPROXIMATE, note)
+        findings.append(_finding(node, verdict))
     _check_kept(tuple(findings), keep_analog)
     return tuple(findings)
 

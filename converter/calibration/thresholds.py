@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..errors import PassError
 from ..ir import Array, Graph, run_nodes
-from ..ir.ops import Relu
+from ..ir.ops import Relu, Scale
 
 N_BINS = 2048
 BATCH_SIZE = 32
@@ -70,12 +70,18 @@ def find_activation_percentiles(
 def collect_histograms(graph: Graph, calibration: tuple[Array, ...]) -> dict[str, Histogram]:
     """Return the positive activations of every ReLU, in two passes over the calibration inputs.
 
+    Of the two ReLUs that stand for the two signs of one value, one may be never active: then it
+    gets the activations of the other one, which are of the same scale.
+
     Raises:
         PassError: A layer is never active on the calibration inputs, or no samples.
     """
     if not len(calibration[0]):
         raise PassError("calibration: has no samples, expected at least one", hint="add data")
     histograms = _collect(graph, calibration)
+    for name, other in find_halves(graph).items():
+        if not histograms[name].maxima.any():
+            histograms[name] = histograms[other]
     silent = [name for name, found in histograms.items() if not found.maxima.any()]
     if silent:
         raise PassError(
@@ -84,6 +90,25 @@ def collect_histograms(graph: Graph, calibration: tuple[Array, ...]) -> dict[str
             hint="calibrate with samples like those the network was trained on, scaled alike",
         )
     return histograms
+
+
+def find_halves(graph: Graph) -> dict[str, str]:
+    """Return by ReLU the one that takes the same values with the other sign, where there is one."""
+    places: dict[tuple[str, int], str] = {}
+    for node in graph.nodes:
+        if isinstance(node.op, Relu):
+            before = graph.by_name[node.inputs[0]]
+            is_mirrored = (
+                isinstance(before.op, Scale)
+                and bool((before.op.scale == -1).all())
+                and not before.op.shift.any()
+            )
+            places[(before.inputs[0], -1) if is_mirrored else (before.name, 1)] = node.name
+    return {
+        name: places[operand, -sign]
+        for (operand, sign), name in places.items()
+        if (operand, -sign) in places
+    }
 
 
 def _collect(graph: Graph, calibration: tuple[Array, ...]) -> dict[str, Histogram]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..calibration.spiking_fit import Neuron, draw_entries, fit_neuron
+from ..calibration.thresholds import find_halves
 from ..errors import PassError
 from ..ir import Array, Graph, IntegrateFire, Node, StatefulOp
 from ..ir.interpret import check_inputs
@@ -88,6 +89,7 @@ def _fit(
 ) -> tuple[dict[str, _Layer], dict[str, Array]]:
     """Return the layers by ReLU and the corrections of the outputs by name."""
     spiking = insert_neurons(graph)
+    halves = find_halves(graph)
     fed = dict(zip(graph.inputs, samples, strict=True))
     uses = Counter(operand for node in graph.nodes for operand in node.inputs)
     exact: dict[str, Array] = {}
@@ -102,7 +104,9 @@ def _fit(
         if isinstance(node.op, Relu):
             (operand,) = node.inputs
             currents = _all_steps(operand, trains, exact, layers, n_steps)
-            layers[node.name] = _fit_layer(node, currents, exact[node.name], mean_weight)
+            # Of two signs, one may be never active: its currents are of the other one's scale.
+            scale = float(np.abs(exact[operand]).max()) if node.name in halves else 0.0
+            layers[node.name] = _fit_layer(node, currents, exact[node.name], mean_weight, scale)
             trains[node.name] = _simulate(currents, layers[node.name])
         elif made.name in spiking.varying:
             operands = [_all_steps(name, trains, exact, layers, n_steps) for name in node.inputs]
@@ -152,8 +156,13 @@ def _run(op: Op, operands: list[Array], shape: tuple[int, ...]) -> Array:
     return np.stack(results)
 
 
-def _fit_layer(node: Node, currents: Array, activations: Array, mean_weight: float) -> _Layer:
-    """Fit every channel; a channel that is never active gets the layer's largest threshold."""
+def _fit_layer(
+    node: Node, currents: Array, activations: Array, mean_weight: float, scale: float
+) -> _Layer:
+    """Fit every channel; a channel that is never active gets the layer's largest threshold.
+
+    If no channel is, that is `scale`; 0 for none.
+    """
     n_steps, n_samples, n_channels = currents.shape[:3]
     spread = currents.reshape(n_steps, n_samples, n_channels, -1)
     n_positions = spread.shape[3]
@@ -166,8 +175,8 @@ def _fit_layer(node: Node, currents: Array, activations: Array, mean_weight: flo
         )
         for channel in range(n_channels)
     ]
-    largest = max((neuron.threshold for neuron in found if neuron is not None), default=None)
-    if largest is None:
+    largest = max((neuron.threshold for neuron in found if neuron is not None), default=scale)
+    if not largest:
         raise PassError(
             f"{node}: is never active on the calibration inputs, expected a positive activation",
             hint="calibrate on more samples, or remove the layer",
