@@ -53,10 +53,10 @@ def test_a_sign_that_never_comes_on_calibration(recipe: str, sign: float, slope:
 
 
 def test_reset_to_zero_takes_it_too() -> None:
-    """It loses what is above the threshold, so that rates are too low, but has the sign."""
-    graph = network(-1)
+    """It loses what is above the threshold, so that rates are too low."""
+    graph = network(-1, 0.5)
     found = outputs_of(convert(source(graph), X, recipe="diehl").graph, X)
-    assert (np.sign(found) == np.sign(run(graph, (X,))[0])).all()
+    assert np.corrcoef(found.ravel(), run(graph, (X,))[0].ravel())[0, 1] > 0.9
 
 
 LEVELS = {"exact", "integer", "graded"}
