@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from ..converter.errors import DataError, SimulationError, find
 from ..converter.ir import Array, Graph, Neuron, Node
-from ..converter.ir.scheduled import SignedFire, WaitFire
 from .decoding import decide, read_readouts
 from .encoding import Encoder
 from .engines.reference import simulate
@@ -167,11 +166,9 @@ def trace(
 
 def potential_of(node: Node, state: Array) -> Array:
     """Return the membrane potentials in a neuron's state."""
-    if isinstance(node.op, SignedFire):
-        return np.asarray(state[0])
-    if isinstance(node.op, WaitFire):
-        return np.asarray(state[:-1])
-    return state
+    if not isinstance(node.op, Neuron):
+        raise SimulationError(f"{node}: expected a neuron")
+    return node.op.potential(state)
 
 
 def to_npz(found: Trace) -> bytes:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from .analog import OfMean
+from .differential import DifferentialFire, DifferentialMaxPool, FromDifferences
 from .graded import BinaryWeighted, Burst
 from .graph import Graph, Node
 from .integers import Quantize, SumPool
 from .interpret import run, run_nodes
+from .leaky import LeakyFire
 from .neurons import IntegrateFire, Neuron, Reset, SpikingMaxPool, StatefulOp, StepInput
 from .ops import OPS, Activation, Op
-from .scheduled import AddOnce, Pulse, SignedFire, WaitFire
+from .scheduled import AddOnce, FirstSpikeFire, Pulse, SignedFire, WaitFire
 from .types import Array, Samples, TensorType
 
 __all__ = [
@@ -19,8 +21,13 @@ __all__ = [
     "Array",
     "BinaryWeighted",
     "Burst",
+    "DifferentialFire",
+    "DifferentialMaxPool",
+    "FirstSpikeFire",
+    "FromDifferences",
     "Graph",
     "IntegrateFire",
+    "LeakyFire",
     "Neuron",
     "Node",
     "OfMean",

@@ -76,6 +76,10 @@ class Neuron(StatefulOp):
         """Return how many spikes the result of one step is."""
         return int(np.count_nonzero(result))
 
+    def potential(self, state: Array) -> Array:
+        """Return the membrane potentials in a state, [N, ...]."""
+        return state
+
 
 @dataclass(frozen=True, eq=False)
 class IntegrateFire(Neuron):

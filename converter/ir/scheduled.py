@@ -140,6 +140,60 @@ class WaitFire(Neuron):
         potential -= spikes * self.threshold
         return spikes, state
 
+    def potential(self, state: Array) -> Array:
+        return np.asarray(state[:-1])
+
+
+@dataclass(frozen=True, eq=False)
+class FirstSpikeFire(Neuron):
+    """Neuron that fires once in a window of its own, the earlier the larger its value is.
+
+        u    = potential + current
+        s(t) = k if u >= k threshold and it has not fired yet, with k = first_step + n_steps - t
+               the steps that are left of the window;  else 0
+        potential = u - threshold s
+
+    The spike at a time stands for the charge k, which whoever gets it knows from the time. Once all
+    currents have come before the window, the charge is that of a quantised ReLU:
+    clip(floor((sum of currents + initial_potential) / threshold), 0, n_steps).
+
+    Source: a threshold that falls over a window, as in the TTFS networks of Rueckauer and Liu 2018
+    and Stanojevic et al. 2024; the window of its own makes it exact.
+
+    Attributes:
+        first_step: Of the window.
+        n_steps: Of the window: levels of the quantised ReLU.
+    """
+
+    first_step: int
+    n_steps: int
+
+    def infer(self, *types: TensorType) -> TensorType:
+        _expect_steps("first_step", self.first_step, 0)
+        _expect_steps("n_steps", self.n_steps, 1)
+        return TensorType(super().infer(*types).shape)
+
+    def start(self, shape: tuple[int, ...]) -> Array:
+        """Return potentials, whether a neuron has fired, and steps, [3, N, ...]."""
+        state = np.zeros((3, *shape), np.float32)
+        state[0] = self.initial_potential
+        return state
+
+    def step(self, current: Array, state: Array) -> tuple[Array, Array]:
+        potential, fired, clock = state
+        potential += current
+        left = self.first_step + self.n_steps - clock
+        clock += 1
+        fires = (potential >= left * self.threshold) & (fired == 0)
+        fires &= (left >= 1) & (left <= self.n_steps)
+        fired += fires
+        charges = np.asarray(fires * left, np.float32)
+        potential -= charges * self.threshold
+        return charges, state
+
+    def potential(self, state: Array) -> Array:
+        return np.asarray(state[0])
+
 
 @dataclass(frozen=True, eq=False)
 class SignedFire(Neuron):
@@ -181,10 +235,13 @@ class SignedFire(Neuron):
         sent += spikes
         return spikes, state
 
+    def potential(self, state: Array) -> Array:
+        return np.asarray(state[0])
+
 
 def _expect_steps(name: str, value: int, least: int) -> None:
     if not least <= value <= MAX_N_STEPS:
         raise GraphError(f"{name} is {value}, expected {least} to {MAX_N_STEPS}")
 
 
-OPS.update({op.__name__: op for op in (Pulse, AddOnce, WaitFire, SignedFire)})
+OPS.update({op.__name__: op for op in (Pulse, AddOnce, WaitFire, FirstSpikeFire, SignedFire)})
