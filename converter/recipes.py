@@ -86,6 +86,18 @@ RECIPES: dict[str, Recipe] = {
         },
         source="Hao et al. 2024",
     ),
+    "differential": Recipe(
+        (*SIMPLIFY, "normalize_for_steps", "insert_differential_neurons"),
+        "causal, spikes of both signs and four sizes say how rates change; few steps, few spikes",
+        {"normalize_for_steps": {"levels_per_step": 16}},
+        source="Huang et al. 2025",
+    ),
+    "ttfs": Recipe(
+        (*EXACT, "insert_neurons", "schedule_neurons"),
+        "T steps for each layer, one spike per neuron at most: the counts of exact in its time",
+        {"schedule_neurons": {"schedule": "ttfs"}},
+        source="Rueckauer and Liu 2018, Stanojevic et al. 2024",
+    ),
 }
 DEFAULT_RECIPE = "rate"
 

@@ -349,13 +349,13 @@ def feed_every_step(graph: Graph, encoder: Encoder | None) -> Graph:
             raise SimulationError(
                 f"code {encoder.name}: the graph was converted with recipe "
                 f"{graph.metadata.get('recipe')}, which needs constant currents, expected one "
-                "without a schedule or integers",
+                "without a schedule, integers or differences",
                 hint=f"use --code {DEFAULT_CODE}, or convert with recipe rate instead of {recipes}",
             )
     return graph.replace(nodes=tuple(_feed(graph, node, encoder) for node in graph.nodes))
 
 
-NEED_CONSTANT = {"schedule": "exact", "integers": "integer"}
+NEED_CONSTANT = {"schedule": "exact", "integers": "integer", "differential": "differential"}
 """Key of the metadata: recipe that sets it."""
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..converter.errors import SimulationError
-from ..converter.ir import Graph
+from ..converter.ir import Graph, LeakyFire
 from ..converter.ir.bounds import find_overflows
 from ..converter.ir.types import MAX_N_STEPS
 
-NAMES = ("wait", "parallel", "settle")
+NAMES = ("wait", "parallel", "ttfs", "settle")
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ def check_run(graph: Graph, n_steps: int, *, early_exit: bool) -> Schedule | Non
     """Return the graph's schedule, once the run fits it.
 
     Raises:
-        SimulationError: Another number of steps than the schedule takes, early exit from it, or
-            more steps than integers hold.
+        SimulationError: Another number of steps than the schedule takes, early exit from it, more
+            steps than integers hold, or neurons that rest for the whole run.
     """
     schedule = read_schedule(graph)
     if schedule is not None and (n_steps != schedule.latency.n_steps or early_exit):
@@ -97,6 +97,13 @@ def check_run(graph: Graph, n_steps: int, *, early_exit: bool) -> Schedule | Non
             f"{schedule.n_levels} for each of {schedule.n_layers} layers, expected exactly these",
             hint="leave --n-steps out; convert again for another T, or with a causal recipe",
         )
+    for node in graph.nodes:
+        if isinstance(node.op, LeakyFire) and node.op.refractory >= n_steps:
+            raise SimulationError(
+                f"n_steps {n_steps}: {node} rests for {node.op.refractory} steps after a spike, "
+                "expected fewer than the run has",
+                hint="take more --n-steps, or convert with a smaller insert_neurons.refractory",
+            )
     if "integers" in graph.metadata:
         overflows = find_overflows(graph, n_steps)
         if overflows:

@@ -30,7 +30,7 @@ class Simulation:
             connections that leave them, all samples together. Inputs that are the same at every
             step are not counted here.
         spike_counts: Per neuron node, [N, ...]: the sum of what it sent at all steps, for binary
-            spikes their number; empty if not asked for.
+            spikes and those of differences their number; empty if not asked for.
         steps: [N]: steps that were simulated; None for T. Behind them the outputs stay what they
             were, and nothing is counted.
         quiet_after: Per sample, [N]: the number of steps after which no neuron fired any more; None

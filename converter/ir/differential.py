@@ -30,29 +30,32 @@ class DifferentialFire(Neuron):
 
         u    = potential + d(t) + mean(t-1) - threshold sent(t-1);  total = total + sent(t-1)
         s    = the largest of 1, 1/2, ..., 2^(1 - n) with u >= 0.75 threshold s; or -1, -1/2, ...
-               likewise, if it is no more than the total;  else 0
+               likewise; of those that leave the total in 0 .. t limit;  else 0
         potential = u - threshold s;   total = total + s
         mean(t) = mean(t-1) + d(t) / t;   sent(t) = sent(t-1) + s / t
 
     `sent` is the neuron's rate, a ReLU of the mean current within the size of the smallest spike
-    divided by t; the total, which is t times the rate, keeps it from becoming negative.
+    divided by t; the total, which is t times the rate, keeps it from becoming negative, and from
+    more than the limit of a clipped ReLU.
 
-    Source: as the module's, there with all thresholds in one unit.
+    Source: as the module's, there with all thresholds in one unit and without a limit.
 
     Attributes:
         bias: Where the mean of the current begins; has the rank of a sample and broadcasts to it.
         n_thresholds: n, 1 to 16. `threshold` is that of the largest spike.
+        limit: Largest rate, broadcasts as the bias; None is none.
     """
 
     bias: Array
     n_thresholds: int
+    limit: Array | None = None
 
     def infer(self, *types: TensorType) -> TensorType:
         if not 1 <= self.n_thresholds <= MAX_THRESHOLDS:
-            raise GraphError(
-                f"n_thresholds is {self.n_thresholds}, expected 1 to {MAX_THRESHOLDS}"
-            )
-        Scale(self.bias, self.bias).infer(*types)
+            raise GraphError(f"n_thresholds is {self.n_thresholds}, expected 1 to {MAX_THRESHOLDS}")
+        Scale(self.bias, self.bias if self.limit is None else self.limit).infer(*types)
+        if self.limit is not None and not (self.limit > 0).all():
+            raise GraphError("limit is not positive")
         return TensorType(super().infer(*types).shape)
 
     def start(self, shape: tuple[int, ...]) -> Array:
@@ -66,17 +69,22 @@ class DifferentialFire(Neuron):
         clock += 1
         potential += current + (mean - self.threshold * sent)
         total += sent
+        most = np.float32(np.inf) if self.limit is None else clock * self.limit
         spikes = np.zeros_like(potential)
         for exponent in reversed(range(self.n_thresholds)):
             size = np.float32(2.0**-exponent)
-            limit = FIRES_AT * size * self.threshold
-            spikes[potential >= limit] = size
-            spikes[(potential <= -limit) & (total >= size)] = -size
+            enough = FIRES_AT * size * self.threshold
+            spikes[(potential >= enough) & (total + size <= most)] = size
+            spikes[(potential <= -enough) & (total >= size)] = -size
         potential -= self.threshold * spikes
         total += spikes
         mean += current / clock
         sent += spikes / clock
         return spikes, state
+
+    def sent(self, result: Array) -> Array:
+        """Return 1 for every spike: their sizes are fractions."""
+        return np.asarray(result != 0, np.float32)
 
     def potential(self, state: Array) -> Array:
         return np.asarray(state[0])

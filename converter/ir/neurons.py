@@ -76,6 +76,10 @@ class Neuron(StatefulOp):
         """Return how many spikes the result of one step is."""
         return int(np.count_nonzero(result))
 
+    def sent(self, result: Array) -> Array:
+        """Return what the result of one step adds to the counts of its neurons, whole numbers."""
+        return result
+
     def potential(self, state: Array) -> Array:
         """Return the membrane potentials in a state, [N, ...]."""
         return state

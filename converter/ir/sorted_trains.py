@@ -40,7 +40,7 @@ def find_sorted(graph: Graph) -> dict[str, int]:
         if node.name not in graph.varying:
             continue
         op = node.op
-        end = max(ends.get(name, _NEVER) for name in node.inputs)
+        end = max((ends.get(name, _NEVER) for name in node.inputs), default=_NEVER)
         if isinstance(op, Pulse):
             end = op.n_steps
         elif isinstance(op, AddOnce):

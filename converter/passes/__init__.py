@@ -7,6 +7,7 @@ from .contract import Keeps, Pass
 from .correct_biases import correct_biases
 from .correct_quantization import correct_quantization
 from .fold_batch_norm import fold_batch_norm
+from .insert_differential_neurons import insert_differential_neurons
 from .insert_graded_neurons import insert_graded_neurons
 from .insert_neurons import insert_neurons
 from .normalize_for_rates import normalize_for_rates
@@ -23,6 +24,7 @@ LI = "Li et al. 2021"
 EXACT = "Hao et al. 2025; You et al. 2024, arXiv:2406.03470"
 LM_HT = "Hao et al. 2024, arXiv:2402.00411"
 JACOB = "Jacob et al. 2018"
+DCGS = "Huang et al. 2025"
 
 PASSES: dict[str, Pass] = {
     entry.name: entry
@@ -43,6 +45,7 @@ PASSES: dict[str, Pass] = {
         ),
         Pass(correct_biases, Keeps.SIGNATURE, needs_no=("Relu", "BatchNorm"), source=LI),
         Pass(insert_graded_neurons, Keeps.SIGNATURE, leaves_no=("Relu",), source=LM_HT),
+        Pass(insert_differential_neurons, Keeps.SIGNATURE, leaves_no=("Relu",), source=DCGS),
         Pass(schedule_neurons, Keeps.SIGNATURE, needs_no=("Relu", "BatchNorm"), source=EXACT),
         Pass(use_integers, Keeps.SIGNATURE, needs_no=("Relu", "BatchNorm"), source=JACOB),
         Pass(

@@ -5,10 +5,23 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import PassError
-from ..ir import Array, Graph, IntegrateFire, Node, SpikingMaxPool, StatefulOp
+from ..ir import (
+    Array,
+    Graph,
+    IntegrateFire,
+    LeakyFire,
+    Neuron,
+    Node,
+    SignedFire,
+    SpikingMaxPool,
+    StatefulOp,
+)
 from ..ir.analog import OfMean
 from ..ir.ops import Conv, Dense, Input, Relu
 from .biases import add_biases, apply_in_parts, channel_means
+
+FIRING = (IntegrateFire, LeakyFire, SignedFire)
+"""Neurons of insert_neurons."""
 
 MAX_BYTES = 400_000_000
 """Of the currents of one layer; fewer samples are taken where more would not fit."""
@@ -67,7 +80,7 @@ def correct_biases(
         if isinstance(node.op, Input):
             continue
         activation, currents = values.compute(node)
-        if isinstance(node.op, IntegrateFire):
+        if isinstance(node.op, FIRING):
             shift = np.zeros((1,) * (activation.ndim - 1), np.float32)
             for _ in range(n_rounds):
                 rate = _fire(node.op, currents, shift, n_steps).mean(axis=0, dtype=np.float32)
@@ -100,7 +113,7 @@ class _Values:
         """Return the ANN's result and the spiking network's; of neurons: their currents."""
         exact = [self._exact[name] for name in node.inputs]
         trains = [self._trains[name] for name in node.inputs]
-        if isinstance(node.op, IntegrateFire):
+        if isinstance(node.op, FIRING):
             return Relu().apply(exact[0]), trains[0]
         if isinstance(node.op, SpikingMaxPool | OfMean):  # apply is what they are without time
             return apply_in_parts(node.op, exact), _send(node.op, trains[0])
@@ -134,10 +147,10 @@ def _send(op: StatefulOp, train: Array) -> Array:
     return np.stack(sent)
 
 
-def _fire(op: IntegrateFire, currents: Array, shift: Array, n_steps: int) -> Array:
+def _fire(op: Neuron, currents: Array, shift: Array, n_steps: int) -> Array:
     """Return the spikes [T, N, ...], one byte each, of neurons with shifted currents."""
     state = op.start(currents.shape[1:])
-    spikes = np.empty((n_steps, *currents.shape[1:]), np.uint8)
+    spikes = np.empty((n_steps, *currents.shape[1:]), np.int8)
     for step in range(n_steps):
         current = currents[min(step, len(currents) - 1)]
         spikes[step], state = op.step(current + shift, state)

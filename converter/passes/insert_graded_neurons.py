@@ -8,11 +8,11 @@ from enum import StrEnum
 import numpy as np
 
 from ..errors import PassError
-from ..ir import BinaryWeighted, Burst, Graph, IntegrateFire, Node, Op
+from ..ir import BinaryWeighted, Burst, Graph, IntegrateFire, Op
 from ..ir.graded import MAX_BITS
 from ..ir.ops import Relu
 from .insert_neurons import insert_neurons
-from .rescaling import rescale
+from .rescaling import multiply_units, rescale
 
 
 class GradedNeuron(StrEnum):
@@ -64,8 +64,8 @@ def insert_graded_neurons(
     step = np.float32(1 / levels_per_step)
     relus = (node.name for node in graph.nodes if isinstance(node.op, Relu))
     ranks = {name: len(graph.types[name].shape) for name in relus}
-    scaled = rescale(graph, {name: np.full((1,) * rank, step) for name, rank in ranks.items()})
-    scaled = scaled.replace(nodes=tuple(_with_units(node, graph) for node in scaled.nodes))
+    units = {name: np.full((1,) * rank, step) for name, rank in ranks.items()}
+    scaled = multiply_units(rescale(graph, units), graph)
     nodes = []
     for node in insert_neurons(scaled).nodes:
         op: Op = node.op
@@ -76,12 +76,3 @@ def insert_graded_neurons(
                 op = BinaryWeighted(op.threshold, op.initial_potential, n_bits)
         nodes.append(dataclasses.replace(node, op=op))
     return scaled.replace(nodes=tuple(nodes))
-
-
-def _with_units(node: Node, graph: Graph) -> Node:
-    """Put the unit that a node had before behind the one that it has got."""
-    old = graph.by_name[node.name].unit if node.name in graph.by_name else None
-    if old is None:
-        return node
-    unit = old if node.unit is None else node.unit * old
-    return dataclasses.replace(node, unit=unit)

@@ -6,14 +6,25 @@ import dataclasses
 
 import numpy as np
 
-from ..errors import PassError, UnsupportedOpError
-from ..ir import Graph, IntegrateFire, Node, Reset, SpikingMaxPool
+from ..errors import UnsupportedOpError
+from ..ir import Graph, Node, Reset, SpikingMaxPool
 from ..ir.analog import ANALOG, of_mean
 from ..ir.ops import BatchNorm, MaxPool, Relu
+from .neuron_options import choose_neuron
+from .rescaling import multiply_units, rescale
 
 
 def insert_neurons(
-    graph: Graph, *, initial_potential: float = 0.5, reset: str = Reset.SUBTRACT
+    graph: Graph,
+    *,
+    n_steps: int | None = None,
+    initial_potential: float = 0.5,
+    reset: str = Reset.SUBTRACT,
+    leak: float = 0.0,
+    refractory: int = 0,
+    relative: float = 0.0,
+    decay: float = 0.5,
+    signed: bool = False,
 ) -> Graph:
     """Replace ReLUs by neurons with threshold 1, max-pooling behind them by SpikingMaxPool.
 
@@ -22,28 +33,40 @@ def insert_neurons(
 
     Nodes that `metadata["keep_analog"]` names stay analog, on the mean so far (OfMean).
 
+    With leak or a refractory period neurons are LeakyFire, signed ones SignedFire. A neuron that
+    rests for r steps after a spike fires at most every r + 1 steps: its spikes then stand for r + 1
+    times as much, so that the largest activation still has a rate.
+
     Args:
         graph: Normalised, so that activations reach about 1.
+        n_steps: T; the most that signed neurons send.
         initial_potential: In thresholds; 1/2 makes the expected quantisation error zero.
         reset: `subtract` or `zero`.
+        leak: Share of the potential that is lost in a step.
+        refractory: Steps after a spike without another one.
+        relative: By how much the threshold is higher in the step after a spike, in thresholds.
+        decay: What is left of that a step later.
+        signed: Neurons take back with spikes of -1 what they sent too early.
 
     Raises:
-        PassError: `reset` is not one of the two, or the initial potential is not in [0, 1).
+        PassError: An option is out of its range, or two exclude one another.
         UnsupportedOpError: An op has no meaning per time step; all of them are listed.
 
     Keeps: the inputs and the shapes of the outputs.
     Source: Rueckauer et al. 2017, doi:10.3389/fnins.2017.00682.
     """
-    if reset not in set(Reset):
-        raise PassError(
-            f"insert_neurons: reset {reset!r}, expected one of {', '.join(Reset)}",
-            hint="reset by subtraction loses no charge and is what rate coding wants",
-        )
-    if not 0 <= initial_potential < 1:
-        raise PassError(
-            f"insert_neurons: initial_potential {initial_potential}, expected 0 <= value < 1",
-            hint="0.5, half the threshold, is the default",
-        )
+    make = choose_neuron(
+        initial_potential=initial_potential,
+        reset=reset,
+        leak=leak,
+        refractory=refractory,
+        relative=relative,
+        decay=decay,
+        signed=signed,
+        n_steps=n_steps,
+    )
+    if refractory:
+        graph = _slow_down(graph, refractory)
     kept = set(graph.metadata.get("keep_analog", ()))
     reasons = tuple(
         f"{node}: changes its result with the sum over time steps, expected at an output only"
@@ -56,10 +79,7 @@ def insert_neurons(
     varying: set[str] = set()
     for node in graph.nodes:
         if isinstance(node.op, Relu):
-            rank = len(graph.types[node.name].shape)
-            threshold = np.ones((1,) * rank, np.float32)
-            neuron = IntegrateFire(threshold, threshold * initial_potential, Reset(reset))
-            node = dataclasses.replace(node, op=neuron)
+            node = dataclasses.replace(node, op=make(len(graph.types[node.name].shape)))
             varying.add(node.name)
         elif varying.intersection(node.inputs):
             varying.add(node.name)
@@ -71,3 +91,11 @@ def insert_neurons(
                 node = dataclasses.replace(node, op=of_mean(node.op))
         nodes.append(node)
     return graph.replace(nodes=tuple(nodes))
+
+
+def _slow_down(graph: Graph, refractory: int) -> Graph:
+    """Make every spike stand for as many steps as it takes until the next one can come."""
+    relus = (node.name for node in graph.nodes if isinstance(node.op, Relu))
+    worth = np.float32(refractory + 1)
+    units = {name: np.full((1,) * len(graph.types[name].shape), worth) for name in relus}
+    return multiply_units(rescale(graph, units), graph)

@@ -64,6 +64,17 @@ def rescale(graph: Graph, units: Mapping[str, Array]) -> Graph:
     return graph.replace(nodes=tuple(state.nodes), outputs=outputs)
 
 
+def multiply_units(graph: Graph, before: Graph) -> Graph:
+    """Put the units that nodes had before rescaling behind those that they have got."""
+    nodes = []
+    for node in graph.nodes:
+        old = before.by_name[node.name].unit if node.name in before.by_name else None
+        if old is not None:
+            node = dataclasses.replace(node, unit=old if node.unit is None else node.unit * old)
+        nodes.append(node)
+    return graph.replace(nodes=tuple(nodes))
+
+
 class _Rescaling:
     """The nodes made so far and the unit of each."""
 

@@ -12,6 +12,7 @@ from ..errors import PassError, UnsupportedOpError
 from ..ir import (
     AddOnce,
     Array,
+    FirstSpikeFire,
     Graph,
     IntegrateFire,
     Neuron,
@@ -32,13 +33,15 @@ from .rescaling import compact
 
 
 class Schedule(StrEnum):
-    """When neurons fire. All three give the same counts, once they have come to an end."""
+    """When neurons fire. All of them give the same counts, once they have come to an end."""
 
     WAIT = "wait"
     """Layer after layer; the input flows for T steps, while the first layer fires."""
     PARALLEL = "parallel"
     """Layer after layer; the input comes at once. A layer's spikes come in thermometer code: its T
     comparisons could be made at the same time."""
+    TTFS = "ttfs"
+    """As PARALLEL, but with one spike instead of many: the earlier in its window, the more."""
     SETTLE = "settle"
     """All layers at once, with signed spikes that take back what was sent too early."""
 
@@ -57,7 +60,7 @@ def schedule_neurons(graph: Graph, *, n_steps: int, schedule: str = Schedule.WAI
     Args:
         graph: Spiking, with reset by subtraction.
         n_steps: T: steps of a window, levels of the quantised ReLU.
-        schedule: `wait`, `parallel` or `settle`.
+        schedule: `wait`, `parallel`, `ttfs` or `settle`.
 
     Raises:
         PassError: No such schedule, neurons of another kind, initial potentials outside
@@ -66,7 +69,7 @@ def schedule_neurons(graph: Graph, *, n_steps: int, schedule: str = Schedule.WAI
             of spikes that are not sorted; all of them are listed.
 
     Keeps: the inputs and the shapes of the outputs, whose unit makes up for the longer run.
-    Source: Hao et al. 2025 (parallel), You et al. 2024 (settle).
+    Source: Hao et al. 2025 (parallel), Rueckauer and Liu 2018 (ttfs), You et al. 2024 (settle).
     """
     if schedule not in set(Schedule):
         raise PassError(
@@ -150,8 +153,9 @@ def _check(graph: Graph) -> None:
         op = node.op
         if not isinstance(op, IntegrateFire) or op.reset is not Reset.SUBTRACT:
             raise PassError(
-                f"{node}: is no integrate-and-fire neuron with reset by subtraction",
-                hint="set insert_neurons.reset=subtract",
+                f"{node}: is no integrate-and-fire neuron with reset by subtraction, without leak "
+                "and refractory periods, expected one",
+                hint="leave out the options of insert_neurons, or use a causal recipe such as rate",
             )
         if not ((op.initial_potential >= 0) & (op.initial_potential < op.threshold)).all():
             raise PassError(
@@ -199,10 +203,10 @@ class _Builder:
             shapes = [self.graph.types[name].shape for name in node.inputs]
             zeros = (np.zeros(shape, np.float32) for shape in shapes)
             charges = [self.charges.get(*pair) for pair in zip(inputs, zeros, strict=True)]
-            charge = _with_bias(op, self.n_steps).apply(*(each[None] for each in charges))[0]
+            charge = with_bias(op, self.n_steps).apply(*(each[None] for each in charges))[0]
             if charge.any():
                 self.charges[node.name] = charge
-            op = _with_bias(op, 0)
+            op = with_bias(op, 0)
         self.nodes.append(dataclasses.replace(node, op=op, inputs=inputs))
 
     def neuron(self, op: IntegrateFire, layer: int, charge: Array | None) -> Op:
@@ -211,6 +215,8 @@ class _Builder:
         initial = compact(initial)
         if self.schedule is Schedule.SETTLE:
             return SignedFire(op.threshold, initial, self.n_steps)
+        if self.schedule is Schedule.TTFS:
+            return FirstSpikeFire(op.threshold, initial, layer * self.n_steps, self.n_steps)
         return WaitFire(op.threshold, initial, layer * self.n_steps, self.n_steps)
 
     def operand(self, name: str) -> str:
@@ -250,7 +256,7 @@ class _Builder:
         return charged
 
 
-def _with_bias(op: Op, factor: int) -> Op:
+def with_bias(op: Op, factor: int) -> Op:
     """Return an affine op with its constant part times `factor`."""
     if isinstance(op, Conv | Dense):
         return dataclasses.replace(op, bias=_times(op.bias, factor))

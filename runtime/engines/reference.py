@@ -130,7 +130,7 @@ def simulate(
             watch(step, values, states)
         for name, op in firing:
             fired = values[name] * active.reshape(-1, *(1,) * (values[name].ndim - 1))
-            np.add(counts[name], fired, out=counts[name], casting="unsafe")
+            np.add(counts[name], op.sent(fired), out=counts[name], casting="unsafe")
             n_spikes[name] += op.count_spikes(fired)
             quiet_after[fired.reshape(n_samples, -1).any(axis=1)] = step + 1
         for name, pairs in connections.items():

@@ -303,7 +303,7 @@ class TallyStage:
             memory.last_spike = max(memory.last_spike, last)
         if self.name in memory.counts:
             counts = memory.counts[self.name]
-            counts += values.sum(axis=0).astype(np.int64).reshape(counts.T.shape).T
+            counts += self.op.sent(values).sum(axis=0).astype(np.int64).reshape(counts.T.shape).T
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,13 @@ from spikeport.converter.ir import (
     Array,
     BinaryWeighted,
     Burst,
+    DifferentialFire,
+    DifferentialMaxPool,
+    FirstSpikeFire,
+    FromDifferences,
     Graph,
     IntegrateFire,
+    LeakyFire,
     Node,
     Op,
     Pulse,
@@ -232,6 +237,17 @@ EXAMPLES: dict[str, Callable[[], Graph]] = {
     "Burst": lambda: _neurons(Burst(THRESHOLDS, INITIAL, 3)),
     "BinaryWeighted": lambda: _neurons(BinaryWeighted(THRESHOLDS / 4, INITIAL / 4, 3)),
     "WaitFire": lambda: _neurons(WaitFire(THRESHOLDS, INITIAL, 3, 5)),
+    "FirstSpikeFire": lambda: _neurons(FirstSpikeFire(THRESHOLDS / 4, INITIAL / 4, 3, 5)),
+    "LeakyFire": lambda: _neurons(
+        LeakyFire(THRESHOLDS, INITIAL, 0.25, 1, 0.5, 0.5, Reset.SUBTRACT)
+    ),
+    "DifferentialFire": lambda: _neurons(
+        DifferentialFire(THRESHOLDS, INITIAL, _of([1, 2, 3, -4]), 3)
+    ),
+    "DifferentialMaxPool": lambda: _behind(
+        DifferentialMaxPool((2, 2), (2, 2), (1, 1), ((0, 0),) * 2, _of([1, 2, 3, -4]))
+    ),
+    "FromDifferences": lambda: _behind(FromDifferences(THRESHOLDS)),
     "SignedFire": lambda: _neurons(SignedFire(THRESHOLDS / 4, INITIAL / 4, 3)),
     "AddOnce": lambda: _behind(AddOnce(THRESHOLDS)),
     "Pulse": lambda: _behind(Pulse(4, 2.0)),

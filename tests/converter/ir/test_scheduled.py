@@ -9,6 +9,7 @@ from spikeport.converter.ir import (
     AddOnce,
     BinaryWeighted,
     Burst,
+    FirstSpikeFire,
     Pulse,
     SignedFire,
     TensorType,
@@ -51,6 +52,20 @@ def test_a_current_that_flows_through_the_window_by_hand():
     spikes, potential = trace(WaitFire(ONE, HALF, 0, 4), [0.75, 0.75, 0.75, 0.75])
     assert spikes == [1, 1, 0, 1]
     assert potential == 0.5
+
+
+def test_first_spike_by_hand():
+    """2.75 is charge 2: two steps before the end of the window of steps 2 to 5."""
+    spikes, potential = trace(FirstSpikeFire(ONE, HALF, 2, 4), [1.0, 1.25, 0, 0, 0, 0, 0])
+    assert spikes == [0, 0, 0, 0, 2, 0, 0]
+    assert potential == 0.75
+
+
+@pytest.mark.parametrize(("total", "charge"), [(9, 4), (3.5, 4), (3.25, 3), (0.5, 1), (0.25, 0)])
+def test_first_spike_clips_and_rounds(total, charge):
+    spikes, _ = trace(FirstSpikeFire(ONE, HALF, 1, 4), [total, 0, 0, 0, 0, 0])
+    assert sum(spikes) == charge
+    assert np.count_nonzero(spikes) == (charge > 0)
 
 
 def test_signed_by_hand():

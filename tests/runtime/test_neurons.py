@@ -1,0 +1,122 @@
+"""Every neuron in the event engine: the same spikes, outputs and operations as in the reference."""
+
+import numpy as np
+import pytest
+
+from spikeport.converter.convert import convert
+from spikeport.converter.errors import SimulationError
+from spikeport.converter.exports.snn import decode_graph, encode_graph
+from spikeport.converter.ir import OPS, Neuron
+from spikeport.converter.recipes import RECIPES
+from spikeport.runtime.encoding import Poisson
+from spikeport.runtime.engines import ENGINES
+from spikeport.runtime.engines.reference import simulate
+from spikeport.runtime.evaluate import evaluate
+
+from ..converter.exports.examples import EXAMPLES, draw_inputs
+from .test_exactness import schedule
+from .test_sweep import write_model
+
+NEURONS = [name for name, op in OPS.items() if issubclass(op, Neuron)]
+MORE = ["DifferentialMaxPool", "FromDifferences"]
+
+
+def assert_same_run(first, second):
+    np.testing.assert_array_equal(first.outputs[0], second.outputs[0])
+    assert first.n_spikes == second.n_spikes
+    for name, counts in first.spike_counts.items():
+        np.testing.assert_array_equal(counts, second.spike_counts[name])
+    for name, counts in first.synaptic_operations.items():
+        np.testing.assert_array_equal(counts, second.synaptic_operations[name])
+
+
+@pytest.mark.parametrize("name", [*NEURONS, *MORE])
+def test_engines_agree(name):
+    graph = EXAMPLES[name]()
+    inputs = draw_inputs(graph)
+    expected = ENGINES["reference"](graph).run(inputs, 20)
+    for n_threads in (1, 2):
+        runner = ENGINES["event"](graph, n_threads=n_threads)
+        assert_same_run(runner.run(inputs, 20, count_spikes=True), expected)
+    again = decode_graph(encode_graph(graph))
+    assert_same_run(ENGINES["reference"](again).run(inputs, 20), expected)
+
+
+@pytest.mark.parametrize("name", [*NEURONS, *MORE])
+def test_under_spikes_of_the_input(name):
+    graph = EXAMPLES[name]()
+    inputs = tuple(array / 16 for array in draw_inputs(graph))
+    runs = [
+        ENGINES[engine](graph, encoder=Poisson(2)).run(inputs, 20, count_spikes=True)
+        for engine in ("reference", "event")
+    ]
+    assert_same_run(*runs)
+
+
+def test_one_spike_says_what_many_say(sample_graphs):
+    """The charges of ttfs are the counts of parallel, with one spike per neuron at most."""
+    for name in ("cnn", "residual", "max_pool"):
+        graph = sample_graphs[name]
+        rng = np.random.default_rng(0)
+        shapes = [graph.types[name].shape for name in graph.inputs]
+        inputs = tuple(rng.uniform(0, 1, (5, *shape)).astype(np.float32) for shape in shapes)
+        for pass_ in ("strip_output_activation", "fold_batch_norm"):
+            from spikeport.converter.passes import PASSES
+
+            graph = PASSES[pass_](graph)
+        many, one = schedule(graph, "parallel", 6), schedule(graph, "ttfs", 6)
+        n_steps = many.metadata["schedule"]["n_steps"]
+        assert one.metadata["schedule"]["n_steps"] == n_steps
+        expected, found = simulate(many, inputs, n_steps), simulate(one, inputs, n_steps)
+        for node, counts in expected.spike_counts.items():
+            np.testing.assert_array_equal(found.spike_counts[node], counts)
+            assert found.n_spikes[node] == np.count_nonzero(counts)
+        for want, got in zip(expected.outputs, found.outputs, strict=True):
+            np.testing.assert_allclose(got[-1], want[-1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("neurons")
+    write_model(folder / "net.onnx")
+    return folder / "net.onnx", np.random.default_rng(2).random((60, 8), np.float32)
+
+
+OPTIONS = {
+    "leak": {"leak": 0.1},
+    "rest": {"refractory": 1},
+    "relative": {"relative": 0.5, "decay": 0.25},
+    "signed": {"signed": True},
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize(
+    "recipe", [name for name, recipe in RECIPES.items() if "insert_neurons" in recipe.passes]
+)
+def test_options_of_neurons_on_every_recipe(recipe, option, model):
+    """Causal recipes take them; schedules, which are exact, refuse them in one line."""
+    path, x = model
+    settings = {"insert_neurons": OPTIONS[option]}
+    if "schedule_neurons" in RECIPES[recipe].passes:
+        from spikeport.converter.errors import PassError
+
+        with pytest.raises(PassError, match="is no integrate-and-fire neuron with reset") as found:
+            convert(path, x, recipe=recipe, n_steps=8, options=settings)
+        assert "leave out the options of insert_neurons" in found.value.hint
+        return
+    if (recipe, option) == ("diehl", "signed"):
+        settings["insert_neurons"] |= {"reset": "subtract"}
+    graph = convert(path, x, recipe=recipe, n_steps=32, options=settings).graph
+    ann = convert(path, x, recipe="exact", n_steps=32).graph
+    found = evaluate(graph, (x,), engine="reference")
+    expected = evaluate(ann, (x,), engine="reference")
+    assert (found.decisions[-1] == expected.decisions[-1]).mean() > 0.7
+
+
+def test_neurons_that_rest_for_a_whole_run(model):
+    path, x = model
+    graph = convert(path, x, n_steps=8, options={"insert_neurons": {"refractory": 5}}).graph
+    evaluate(graph, (x,), n_steps=6)
+    with pytest.raises(SimulationError, match=r"rests for 5 steps after a spike, expected fewer"):
+        evaluate(graph, (x,), n_steps=5)
