@@ -11,14 +11,30 @@ _LEVELS = "more than one spike per step, NIR's neurons send 0 or 1"
 _CLOCK = "knows the step, NIR has no clock"
 _TIME = "a schedule in time, the analog network has none"
 
+_DIFFERENCES = "differences of rates, with a factor 1 / t"
+_RESTS = "leak and refractory periods"
+_FIRST = "the time of one spike stands for a charge"
+_UNWRITTEN = "which no writer knows yet; recipe rate has none"
+
 REFUSED: dict[str, dict[str, str]] = {
-    "ONNX": {},
+    "ONNX": {
+        "DifferentialFire": f"{_DIFFERENCES}, {_UNWRITTEN}",
+        "DifferentialMaxPool": f"{_DIFFERENCES}, {_UNWRITTEN}",
+        "FirstSpikeFire": f"{_FIRST}, not written yet; recipe exact sends the counts",
+        "FromDifferences": f"{_DIFFERENCES}, {_UNWRITTEN}",
+        "LeakyFire": f"{_RESTS}, {_UNWRITTEN}",
+    },
     "C": {
         "Activation": _NO_INTEGERS,
         "ActivationOfMean": _NO_INTEGERS,
         "AveragePool": f"{_NO_INTEGERS}, sums are: SumPool",
         "BatchNorm": f"{_NO_INTEGERS}, conversion folds it",
+        "DifferentialFire": _NO_INTEGERS,
+        "DifferentialMaxPool": _NO_INTEGERS,
+        "FirstSpikeFire": f"{_FIRST}, which no writer knows yet; recipe integer sends its counts",
+        "FromDifferences": _NO_INTEGERS,
         "GlobalAveragePool": f"{_NO_INTEGERS}, sums are: SumPool",
+        "LeakyFire": _NO_INTEGERS,
         "LogSoftmax": _NO_INTEGERS,
         "LogSoftmaxOfMean": _NO_INTEGERS,
         "Sigmoid": _NO_INTEGERS,
@@ -34,7 +50,12 @@ REFUSED: dict[str, dict[str, str]] = {
         "BinaryWeighted": _LEVELS,
         "Burst": _LEVELS,
         "Concatenate": "NIR has no node with several inputs that are not added",
+        "DifferentialFire": f"{_DIFFERENCES}, NIR's neurons send 0 or 1",
+        "DifferentialMaxPool": f"{_DIFFERENCES}, NIR has no clock",
+        "FirstSpikeFire": _CLOCK,
+        "FromDifferences": f"{_DIFFERENCES}, NIR has no clock",
         "InsertZeros": "NIR has no transposed convolution",
+        "LeakyFire": f"{_RESTS}, NIR's leaky neurons have none of the latter",
         "LogSoftmax": _ANALOG,
         "LogSoftmaxOfMean": _ANALOG,
         "MaxPool": "NIR has no maximum",
@@ -53,6 +74,11 @@ REFUSED: dict[str, dict[str, str]] = {
     },
     "Keras": {
         "AddOnce": _TIME,
+        "DifferentialFire": _DIFFERENCES,
+        "DifferentialMaxPool": _DIFFERENCES,
+        "FirstSpikeFire": _TIME,
+        "FromDifferences": _DIFFERENCES,
+        "LeakyFire": f"{_RESTS}, no clipped ReLU stands for them",
         "Pulse": _TIME,
         "SignedFire": _TIME,
         "WaitFire": _TIME,

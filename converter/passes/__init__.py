@@ -24,7 +24,7 @@ LI = "Li et al. 2021"
 EXACT = "Hao et al. 2025; You et al. 2024, arXiv:2406.03470"
 LM_HT = "Hao et al. 2024, arXiv:2402.00411"
 JACOB = "Jacob et al. 2018"
-DCGS = "Huang et al. 2025"
+DCGS = "Huang et al. 2025, arXiv:2503.00301"
 
 PASSES: dict[str, Pass] = {
     entry.name: entry
