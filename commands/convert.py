@@ -13,8 +13,8 @@ from .inputs import DATA_HELP, SHAPE_HELP, input_options, load_samples, read_mod
 from .screen import make_console, show_status
 
 RECIPE_HELP = (
-    "rate, light, fitted, classic, diehl, exact, integer or graded; `spikeport recipes` says "
-    "what they do."
+    "rate, light, fitted, classic, diehl, exact, integer, graded, differential or ttfs; "
+    "`spikeport recipes` says what they do."
 )
 KEEP_HELP = "Keep a node without a spiking translation analog; repeatable."
 
