@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...errors import GraphError
-from ...ir import Activation
-from ...ir.ops import Add, BatchNorm, Conv, Dense, Identity, Scale, Sigmoid, Transpose
+from ...ir.ops import Add, BatchNorm, Conv, Dense, Identity, Scale, Transpose
 from ..lowering import subtract
 from .comparisons import multiply_mask
 from .draft import Mask, Tensor
@@ -110,31 +109,11 @@ def emit_sub(site: Site) -> Tensor:
 
 
 def emit_mul(site: Site) -> Tensor | Mask:
-    """Product of a tensor and a constant; x sigmoid(x) is SiLU."""
+    """Product of a tensor and a constant; products of functions of one tensor are curves."""
     if any(isinstance(site.operand(place), Mask) for place in range(2)):
         return multiply_mask(site)
-    if not is_constant(site, 0) and not is_constant(site, 1):
-        gated = _find_gated(site)
-        if gated is not None:
-            return site.map(Activation("silu"), gated)
     x, constant, _ = with_constant(site)
     return site.map(Scale(constant, np.zeros_like(constant)), x)
-
-
-def _find_gated(site: Site) -> Tensor | None:
-    """Return x if the operands are x and sigmoid(x), as exporters spell SiLU."""
-    a, b = site.tensor(0, rows=True), site.tensor(1, rows=True)
-    for x, gate in ((a, b), (b, a)):
-        node = site.draft.find(gate.node)
-        if not isinstance(node.op, Sigmoid):
-            continue
-        before = site.draft.find(node.inputs[0])
-        op = before.op
-        if isinstance(op, Scale) and (op.scale == 1).all() and not op.shift.any():
-            before = site.draft.find(before.inputs[0])  # Keras' exporter multiplies by 1
-        if before.name == x.node:
-            return x
-    return None
 
 
 def emit_div(site: Site) -> Tensor:

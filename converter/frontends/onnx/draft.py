@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+
 from ...ir import Node, Op, TensorType
 from ...ir.ops import (
     Add,
@@ -29,7 +32,7 @@ from .structure import OnnxNode
 
 MAX_NAME_LENGTH = 200
 
-_NON_NEGATIVE = (Relu, Sigmoid, Softmax)
+_NON_NEGATIVE = {Relu, Sigmoid, Softmax}
 _KEEPS_SIGN = (
     Add, AveragePool, Concatenate, Flatten, GlobalAveragePool, Identity, InsertZeros, MaxPool, Pad,
     Reshape, Select, Transpose,
@@ -76,7 +79,24 @@ class Mask:
     factor: float = 1.0
 
 
-Value = Tensor | Mask | Constant | None
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A function of one value that has no translation of its own; see curves.
+
+    Attributes:
+        tensor: A value that it depends on, entry by entry; of its shape.
+        samples: The function at curves.PLACES, by the node that it is a function of, nearest first.
+        origin: Why it is refused unless it becomes a function that has a name.
+        inner: Nodes that it depends on.
+    """
+
+    tensor: Tensor
+    samples: Mapping[str, npt.NDArray[np.float64]]
+    origin: str
+    inner: frozenset[str]
+
+
+Value = Tensor | Mask | Curve | Constant | None
 """None stands for what has no translation, or for what follows on it."""
 
 
@@ -103,7 +123,7 @@ class Draft:
         self.types[name] = op.infer(*(self.types[operand] for operand in operands))
         self.nodes.append(Node(name, op, operands, source))
         keeps_sign = isinstance(op, _KEEPS_SIGN) and self.non_negative.issuperset(operands)
-        if keeps_sign or isinstance(op, _NON_NEGATIVE):
+        if keeps_sign or type(op) in _NON_NEGATIVE:  # a LogSoftmax is a Softmax, but negative
             self.non_negative.add(name)
         return Tensor(name, self.types[name].shape)
 

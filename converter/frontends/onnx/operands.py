@@ -11,7 +11,7 @@ from ...errors import GraphError
 from ...ir.ops import Scale, Select
 from .draft import Tensor
 from .folding import Constant
-from .reasons import UnsupportedNodeError
+from .reasons import GATE, UnsupportedNodeError
 from .site import Site, fit
 from .tensors import Numbers
 
@@ -72,9 +72,7 @@ def with_constant(site: Site) -> tuple[Tensor, Numbers, bool]:
     """Return the tensor, the constant with the rank of a sample, and whether that comes first."""
     is_first = is_constant(site, 0)
     if not is_first and not is_constant(site, 1):
-        raise UnsupportedNodeError(
-            "takes two values that depend on the input, as gates do, expected a constant"
-        )
+        raise UnsupportedNodeError(GATE)
     x = site.tensor(1 if is_first else 0, rows=True)
     constant = site.weights(0 if is_first else 1, "the constant")
     x = enlarge(site, x, _sample_sizes(constant, x))

@@ -17,6 +17,8 @@ _EXPORTER = (
     "read the .keras file instead"
 )
 
+GATE = "takes two values that depend on the input, as gates do, expected a constant"
+
 REASONS = {
     **dict.fromkeys(("If", "Loop", "Scan"), _SUBGRAPH),
     **dict.fromkeys(("GRU", "LSTM", "RNN"), _STATE),

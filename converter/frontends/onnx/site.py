@@ -113,7 +113,7 @@ class Site:
                 f"operand {place + 1} is a comparison of {operand.x.node} with {operand.bound:g}, "
                 "expected a value"
             )
-        if operand is None:
+        if not isinstance(operand, Tensor):  # no translation is asked about curves
             raise GraphError(f"operand {place + 1} is missing")
         if operand.has_rows and not rows:
             sizes = ", ".join(map(str, operand.row_shape))

@@ -9,9 +9,10 @@ import numpy as np
 
 from ...errors import FormatError, GraphError, UnsupportedOpError
 from ...ir import Activation
-from ...ir.analog import explain
-from ...ir.ops import Identity, Input
-from .draft import Draft, Mask, Tensor, Value
+from ...ir.analog import ANALOG, explain
+from ...ir.ops import Identity, Input, LogSoftmax, Sigmoid, Softmax
+from .curves import NAMED, combine, recognize
+from .draft import Curve, Draft, Mask, Tensor, Value
 from .files import OnnxModel
 from .folding import BATCH_SIZES, FOLDABLE, SLACK_ELEMENTS, Constant, Folder
 from .reasons import ELEMENTWISE, REASONS, UnsupportedNodeError, find_reason
@@ -21,6 +22,9 @@ from .tensors import DAMAGED, Numbers, decode, type_name
 
 Emit = Callable[[Site], Tensor | Mask]
 """Appends the nodes of one ONNX node and returns its result."""
+
+READOUTS = {Softmax, LogSoftmax, Sigmoid}
+"""Ops that have a translation at an output."""
 
 FREE_SIZES = "expected fixed sizes behind the batch"
 MAX_BATCH = 1024
@@ -35,13 +39,14 @@ class Translation:
         model: The file.
         operators: Translations by op type.
         reasons: Why nodes cannot be read, one line each.
-        not_spiking: Which nodes are read but have no spiking translation, behind how many reasons.
+        not_spiking: Which nodes are read but have no spiking translation, and why, behind how
+            many reasons.
     """
 
     model: OnnxModel
     operators: Mapping[str, Emit]
     reasons: list[str] = field(default_factory=list)
-    not_spiking: list[tuple[int, str]] = field(default_factory=list)
+    not_spiking: list[tuple[int, str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         consumers: dict[str, list[OnnxNode | None]] = {}
@@ -75,7 +80,7 @@ class Translation:
     def all_reasons(self) -> tuple[str, ...]:
         """Return the reasons with what would be refused next, if there are any."""
         found = list(self.reasons)
-        for place, reason in reversed(self.not_spiking):
+        for place, _, reason in reversed(self.not_spiking):
             found.insert(place, reason)
         return tuple(found) if self.reasons else ()
 
@@ -103,6 +108,8 @@ class Translation:
         value = self.draft.values[name]
         if isinstance(value, Constant):
             self._refuse(f"{name} (output)", "does not depend on the input, expected it to")
+        elif isinstance(value, Curve):
+            self._refuse_curve(value)
         elif isinstance(value, Mask):
             self._refuse(f"{name} (output)", "is a comparison, expected a value")
         elif value is not None and value.has_rows:
@@ -154,8 +161,9 @@ class Translation:
         for name in filter(None, node.outputs):
             self.draft.values.setdefault(name, None)
         operands = [self.draft.values[name] for name in node.inputs if name]
-        if self._fold(node):
+        if self._fold(node) or self._follow_curve(node, operands):
             return
+        operands = [self.draft.values[name] for name in node.inputs if name]
         if node.op_type in {"Shape", "Size"} and operands:
             measured = operands[0].x if isinstance(operands[0], Mask) else operands[0]
             if isinstance(measured, Tensor):
@@ -179,9 +187,7 @@ class Translation:
             with np.errstate(over="ignore", invalid="ignore"):
                 result = self.operators[node.op_type](site)
             site.check_finished()
-            last = self.draft.nodes[-1]
-            if isinstance(last.op, Activation):
-                self.not_spiking.append((len(self.reasons), f"{node}: {explain(last.op)}"))
+            self._note_analog(node)
             self.draft.values[site.result] = result
             self.draft.values.update(site.further)
         except UnsupportedNodeError as error:
@@ -189,6 +195,40 @@ class Translation:
             self._pass_through(node, operands)
         except GraphError as error:
             raise FormatError(f"{node}: {error}", hint=error.hint or DAMAGED) from error
+
+    def _note_analog(self, node: OnnxNode) -> None:
+        last = self.draft.nodes[-1]
+        if type(last.op) in ANALOG and type(last.op) not in READOUTS:
+            reason = f"{node}: {explain(last.op)}"
+            self.not_spiking.append((len(self.reasons), last.name, reason))
+
+    def _follow_curve(self, node: OnnxNode, operands: list[Value]) -> bool:
+        """Translate a node that makes a curve, or a function of a curve; return whether it did."""
+        names = [name for name in node.inputs if name]
+        curve = combine(self.draft, node, operands)
+        if curve is None:
+            for name, operand in zip(names, operands, strict=True):
+                if isinstance(operand, Curve):  # what follows is looked at all the same
+                    if node.op_type not in {"Shape", "Size"}:
+                        self._refuse_curve(operand)
+                    self.draft.values[name] = operand.tensor
+            return False
+        found = recognize(self.draft, curve)
+        if found is None:
+            self.draft.values[node.outputs[0]] = curve
+            return True
+        function, root, inner = found
+        site = Site(self.draft, node, self.model.opset)
+        x = Tensor(root, curve.tensor.shape, curve.tensor.has_rows)
+        result = site.map(Activation(function, NAMED[function]), x)
+        self.draft.values[node.outputs[0]] = result
+        self.not_spiking = [each for each in self.not_spiking if each[1] not in inner]
+        self._note_analog(node)
+        return True
+
+    def _refuse_curve(self, curve: Curve) -> None:
+        if curve.origin not in self.reasons:
+            self.reasons.append(curve.origin)
 
     def _pass_through(self, node: OnnxNode, operands: list[Value]) -> None:
         """Let an operand stand for a refused result of the same shape."""

@@ -16,7 +16,8 @@ from ...errors import GraphError
 from ..types import Array, TensorType
 from .base import Op
 
-_erf = np.vectorize(math.erf, otypes=[np.float64])
+erf = np.vectorize(math.erf, otypes=[np.float64])
+"""The error function, entry by entry."""
 
 
 def _sigmoid(x: Array) -> Array:
@@ -52,7 +53,7 @@ ACTIVATIONS: dict[str, tuple[tuple[str, ...], Callable[..., Array]]] = {
     "celu": (("alpha",), _celu),
     "elu": (("alpha",), _elu),
     "exponential": ((), np.exp),
-    "gelu": ((), lambda x: 0.5 * x * (1 + _erf(x / math.sqrt(2)))),
+    "gelu": ((), lambda x: 0.5 * x * (1 + erf(x / math.sqrt(2)))),
     "gelu_tanh": (
         (),
         lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),

@@ -8,6 +8,7 @@ import pytest
 
 from spikeport.converter.check import check as find
 from spikeport.converter.check import refusals
+from spikeport.converter.convert import convert
 from spikeport.converter.errors import UnsupportedOpError
 from spikeport.converter.frontends.onnx import read_onnx
 from spikeport.converter.ir import Activation, run
@@ -79,8 +80,72 @@ def scaled_mask(w: Writer) -> str:
     return w.op("Mul", x, w.op("Mul", mask, w.constant(2.5)))
 
 
+def erf_gelu(order: str) -> Case:
+    """x / 2 (1 + erf(x / sqrt(2))): x, g (the gate) and h (a half) multiplied in an order."""
+
+    def build(w: Writer) -> str:
+        x = w.input(3, 4)
+        error = w.op("Erf", w.op("Div", x, w.constant(2**0.5)))
+        factors = {"x": x, "g": w.op("Add", error, w.constant(1.0)), "h": w.constant(0.5)}
+        a, b, c = (factors[letter] for letter in order)
+        return w.op("Mul", w.op("Mul", a, b), c)
+
+    return build
+
+
+def tanh_gelu(power: bool) -> Case:
+    def build(w: Writer) -> str:
+        x = w.input(3, 4)
+        cube = w.op("Pow", x, w.constant(3.0)) if power else w.op("Mul", x, w.op("Mul", x, x))
+        inner = w.op("Add", x, w.op("Mul", w.constant(0.044715), cube))
+        gate = w.op("Tanh", w.op("Mul", inner, w.constant(0.7978845608)))
+        gate = w.op("Add", gate, w.constant(1.0))
+        return w.op("Mul", w.op("Mul", w.constant(0.5), x), gate)
+
+    return build
+
+
+def clip_swish(w: Writer) -> str:
+    """As torchvision's MobileNetV3 is exported."""
+    x = w.conv(w.input(2, 5, 5), 3, 2, 3, 3)
+    gate = bounded_by(w, w.op("Add", x, w.constant(3.0)), 0.0, 6.0)
+    return w.op("Div", w.op("Mul", x, gate), w.constant(6.0))
+
+
+def bounded_by(w: Writer, x: str, low: float, high: float) -> str:
+    if w.opset < 11:
+        return w.op("Clip", x, min=low, max=high)
+    return w.op("Clip", x, w.constant(low), w.constant(high))
+
+
+def mish(w: Writer) -> str:
+    x = w.op("Relu", w.input(3, 4))
+    return w.op("Mul", w.op("Tanh", w.op("Softplus", x)), x)
+
+
+def behind_log_softmax(op_type: str) -> Case:
+    """What is not negative is not bounded from below; a LogSoftmax is negative."""
+    return lambda w: w.op(op_type, w.op("LogSoftmax", w.input(3), axis=1), w.constant(-1.0))
+
+
 CASES = cases_of(
+    (9, NEWEST, {
+        "gelu gate": erf_gelu("ghx"),
+        "gelu half": erf_gelu("hxg"),
+        "gelu last": erf_gelu("xgh"),
+    }),
+    (8, NEWEST, {
+        "max of log softmax": behind_log_softmax("Max"),
+        "min of log softmax": behind_log_softmax("Min"),
+    }),
     (7, NEWEST, {
+        "gelu by tanh": tanh_gelu(power=False),
+        "gelu by tanh and pow": tanh_gelu(power=True),
+        "hard swish by clip": clip_swish,
+        "hard swish by hard sigmoid": lambda w: w.op(
+            "Mul", w.op("HardSigmoid", w.input(3, 4), alpha=1 / 6, beta=0.5), "x"
+        ),
+        "mish by tanh": mish,
         "abs": on("Abs", 3, 4),
         "add broadcast": tensors("Add", (3, 1, 5), (1, 4, 5)),
         "add constant larger": lambda w: w.op("Add", w.input(3, 1), w.draw(3, 4)),
@@ -190,6 +255,10 @@ def test_operator_equals_onnxruntime(case: str, opset: int, tmp_path: Path) -> N
          + ["Reshape"]),
         ("thresholded keras", ["Activation", "Identity"]),
         ("silu", ["Activation"]),
+        ("gelu half", ["Activation"]),
+        ("gelu by tanh", ["Activation"]),
+        ("hard swish by clip", ["Conv", "Activation"]),
+        ("mish by tanh", ["Relu", "Activation"]),
     ],
 )  # fmt: skip
 def test_what_an_operator_becomes(case: str, expected: list[str], tmp_path: Path) -> None:
@@ -199,7 +268,16 @@ def test_what_an_operator_becomes(case: str, expected: list[str], tmp_path: Path
 
 @pytest.mark.parametrize(
     ("case", "function"),
-    [("thresholded relu", "thresholded_relu"), ("elu", "elu"), ("gelu tanh", "gelu_tanh")],
+    [
+        ("thresholded relu", "thresholded_relu"),
+        ("elu", "elu"),
+        ("gelu tanh", "gelu_tanh"),
+        ("gelu last", "gelu"),
+        ("gelu by tanh and pow", "gelu_tanh"),
+        ("mish by tanh", "mish"),
+        ("hard swish by clip", "hard_silu"),
+        ("hard swish by hard sigmoid", "hard_silu"),
+    ],
 )
 def test_functions_without_a_spiking_translation_are_refused_by_check(
     case: str, function: str, tmp_path: Path
@@ -273,6 +351,14 @@ REASONS: list[tuple[str, Case]] = [
         lambda w: w.op("PRelu", w.input(3), w.input(3, name="y")),
     ),
     ("alpha is 2, expected 1", on("Swish", 3, alpha=2.0)),
+    ("erf1 (Erf): is part of a GELU, which no rate", lambda w: w.op(
+        "Relu", w.op("Erf", w.op("Relu", w.input(3))))),
+    ("(Erf): is part of a GELU", lambda w: w.op("Erf", w.input(3))),
+    ("(Erf): is part of a GELU", lambda w: w.op("Mul", erf_gelu("xgh")(w), w.op("Erf", "x"))),
+    ("takes two values that depend on the input, as gates do", lambda w: w.op(
+        "Mul", w.op("Sigmoid", w.input(3)), w.op("Min", "x", w.constant(50.0)))),
+    ("(Erf): is part of a GELU", lambda w: w.op(
+        "Mul", w.op("Add", w.op("Erf", w.input(3)), w.constant(1.0)), w.input(3, name="other"))),
 ]  # fmt: skip
 
 
@@ -282,6 +368,28 @@ def test_reason(reason: str, build: Case, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedOpError, match=r"reasons why it cannot be translated") as error:
         read_onnx(w.save(tmp_path, build(w)))
     assert any(reason in found for found in error.value.reasons), error.value.reasons
+
+
+def test_parts_of_a_function_are_no_reasons(tmp_path: Path) -> None:
+    """Where another node is refused, a Mish is one reason, not three."""
+    w = Writer()
+    y = w.op("Shrink", mish(w))
+    with pytest.raises(UnsupportedOpError) as error:
+        read_onnx(w.save(tmp_path, y))
+    parts = [each.split(" ", 1)[1] for each in error.value.reasons]
+    assert parts == [
+        "(Mul): mish is not a ReLU, no rate of spikes stands for it",
+        "(Shrink): has no translation, expected an operator with a translation",
+    ]
+
+
+def test_gelu_in_several_nodes_stays_analog(tmp_path: Path) -> None:
+    w = Writer()
+    path = w.save(tmp_path, w.op("MatMul", erf_gelu("xgh")(w), w.draw(4, 2)))
+    (name,) = [node.name for node in read_onnx(path).graph.nodes if isinstance(node.op, Activation)]
+    x = np.random.default_rng(0).normal(0, 1, (20, 3, 4)).astype(np.float32)
+    graph = convert(path, x, keep_analog=(name,)).graph
+    assert graph.metadata["keep_analog"] == [name]
 
 
 def test_swish(tmp_path: Path) -> None:
