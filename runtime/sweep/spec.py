@@ -31,7 +31,7 @@ class Cell:
         calibration: DATA to calibrate on.
         data: DATA to evaluate on.
         recipe: Key of RECIPES.
-        n_steps: T of conversion and evaluation.
+        n_steps: T of the conversion; exact schedules then run for as many steps as they take.
         options: By pass, over those of the recipe.
         calibration_samples: The first so many.
         limit: Samples to evaluate; None for all.

@@ -20,7 +20,7 @@ from onnx import helper, numpy_helper
 from spikeport.cli import main
 from spikeport.converter.errors import DataError, FormatError, PassError, SimulationError
 from spikeport.runtime.engines import ENGINES
-from spikeport.runtime.sweep.cells import run_sweep
+from spikeport.runtime.sweep.cells import run_cell, run_sweep
 from spikeport.runtime.sweep.spec import read_sweep
 from spikeport.runtime.sweep.store import Row, open_store
 from spikeport.runtime.sweep.table import tabulate
@@ -28,8 +28,8 @@ from spikeport.runtime.sweep.table import tabulate
 RANDOM = np.random.default_rng(5)
 
 
-def write_model(path, seed=1):
-    """A two-layer network: no TensorFlow is needed to run it."""
+def write_model(path, seed=1, *, relus=1):
+    """A network of relus + 1 layers: no TensorFlow is needed to run it."""
     random = np.random.default_rng(seed)
     weights = {"w1": (8, 12), "b1": (12,), "w2": (12, 3), "b2": (3,)}
     nodes = [
@@ -37,6 +37,13 @@ def write_model(path, seed=1):
         helper.make_node("Relu", ["h"], ["r"]),
         helper.make_node("Gemm", ["r", "w2", "b2"], ["y"]),
     ]
+    if relus == 2:
+        weights |= {"w": (12, 12), "b": (12,)}
+        nodes[1:2] = [
+            helper.make_node("Relu", ["h"], ["q"]),
+            helper.make_node("Gemm", ["q", "w", "b"], ["i"]),
+            helper.make_node("Relu", ["i"], ["r"]),
+        ]
     graph = helper.make_graph(
         nodes,
         "net",
@@ -400,3 +407,10 @@ def test_threads_write_into_one_store(folder):
         thread.join()
     with open_store(folder / "r.sqlite", create=False) as store:
         assert len(store.keys()) == 30
+
+
+def test_a_schedule_runs_for_as_many_steps_as_it_takes(folder):
+    write_model(folder / "deep.onnx", relus=2)
+    text = HEAD.replace("net.onnx", "deep.onnx").replace("reference", "counts")
+    (cell,) = read_sweep(write(folder, text + 'recipe = "exact"\nn_steps = 4\n'))
+    assert run_cell(cell)["n_steps"] == 8
