@@ -9,13 +9,16 @@ from typing import Any
 
 import click
 
+from .auto import AUTO, refuse_search_options, run_search
 from .inputs import DATA_HELP, SHAPE_HELP, input_options, load_samples, read_model, resolve_reading
 from .screen import make_console, show_status
 
 RECIPE_HELP = (
-    "rate, light, fitted, classic, diehl, exact, integer, graded, differential or ttfs; "
+    "rate, light, fitted, classic, diehl, exact, integer, graded, differential, ttfs or auto; "
     "`spikeport recipes` says what they do."
 )
+TARGET_HELP = "auto: accuracy-drop=POINTS, n-steps=N; repeatable.  [default: accuracy-drop=0.5]"
+CANDIDATES_HELP = "auto: recipes to search, with commas between; default: all with spikes 0 or 1."
 KEEP_HELP = "Keep a node without a spiking translation analog; repeatable."
 
 
@@ -71,38 +74,79 @@ def check(model: str, keep_analog: tuple[str, ...], shapes: tuple[str, ...], as_
 @click.option("--calibration", required=True, metavar="DATA", help=DATA_HELP)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="OUT.snn")
 @click.option("--recipe", default="rate", show_default=True, help=RECIPE_HELP)
-@click.option("--n-steps", default=64, show_default=True, help="T that the network is meant for.")
+@click.option("--n-steps", type=int, help="T that the network is meant for.  [default: 64]")
+@click.option("--target", "targets", multiple=True, metavar="NAME=NUMBER", help=TARGET_HELP)
+@click.option("--candidates", multiple=True, metavar="RECIPES", help=CANDIDATES_HELP)
+@click.option("--held-back", type=int, help="auto: samples to search and promise on. [14000]")
 @click.option("--calibration-samples", default=1000, show_default=True, help="The first so many.")
 @click.option("--set", "settings", multiple=True, metavar="PASS.OPTION=VALUE", help="Repeatable.")
 @click.option("--keep-analog", multiple=True, metavar="NODE", help=KEEP_HELP)
 @click.option("--input-shape", "shapes", multiple=True, metavar="SIZES", help=SHAPE_HELP)
+@click.option("--json", "as_json", is_flag=True, help="auto: print what was found as JSON.")
 @input_options
 def convert(
     model: str,
     calibration: str,
     output: Path,
     recipe: str,
-    n_steps: int,
+    n_steps: int | None,
+    targets: tuple[str, ...],
+    candidates: tuple[str, ...],
+    held_back: int | None,
     calibration_samples: int,
     settings: tuple[str, ...],
     keep_analog: tuple[str, ...],
     shapes: tuple[str, ...],
+    as_json: bool,
     reading: dict[str, Any],
 ) -> None:
     """Turn MODEL into a spiking graph.
+
+    --recipe auto searches recipes, thresholds and T for a --target on a part of the calibration
+    data that is held back, prints the points that none beats, and writes the best
+    (docs/auto.md). Exit code 1 if the target cannot be promised.
 
     \b
     Example:
       spikeport convert lenet --calibration fashion-mnist:train -o lenet.snn
       spikeport convert lenet --calibration fashion-mnist:train -o lenet.snn \\
           --set normalize_for_rates.clipped=10
+      spikeport convert vgg --calibration fashion-mnist:train -o vgg.snn \\
+          --recipe auto --target accuracy-drop=0.5
     """  # noqa: D301
     from ..converter.convert import convert as run
+    from ..converter.errors import PassError
     from ..converter.exports.snn import write_snn
     from ..converter.files import check_output
+    from ..converter.ir.types import DEFAULT_N_STEPS
     from ..converter.recipes import choose_options, parse_options
 
     check_output(output, suffixes=(".snn",))
+    if recipe == AUTO:
+        if n_steps is not None:
+            raise PassError(
+                f"--n-steps {n_steps}: is what a search looks for, expected a target",
+                hint=f"use --target n-steps={n_steps}",
+            )
+        run_search(
+            model,
+            shapes,
+            calibration,
+            output,
+            targets=targets,
+            candidates=candidates,
+            n_calibration=calibration_samples,
+            held_back=held_back,
+            settings=settings,
+            keep_analog=keep_analog,
+            as_json=as_json,
+            reading=reading,
+        )
+        return
+    refuse_search_options({
+        "--target": targets, "--candidates": candidates, "--held-back": held_back,
+        "--json": as_json,
+    })  # fmt: skip
     options = parse_options(settings)
     choose_options(recipe, options)
     source = read_model(model, shapes)
@@ -112,7 +156,7 @@ def convert(
             source,
             data.inputs,
             recipe=recipe,
-            n_steps=n_steps,
+            n_steps=DEFAULT_N_STEPS if n_steps is None else n_steps,
             options=options,
             keep_analog=keep_analog,
             calibration_name=data.name,

@@ -63,3 +63,19 @@ def show_progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
             yield show
         finally:
             started.set()
+
+
+@contextlib.contextmanager
+def show_search() -> Iterator[Callable[[int, str], None]]:
+    """Show on a terminal how far a search is and what it tries; yield a function that sets both."""
+    if not sys.stderr.isatty():
+        yield lambda n_runs, text: None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from ..runtime.sweep.measuring import MAX_RUNS
+
+    columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=make_console(stderr=True), transient=True) as bar:
+        task = bar.add_task("searching", total=MAX_RUNS)
+        yield lambda n_runs, text: bar.update(task, completed=n_runs, description=text)

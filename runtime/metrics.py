@@ -12,20 +12,38 @@ Z_95 = 1.959963984540054
 """The 97.5 % point of the normal distribution."""
 
 
-def wilson_interval(n_right: int, n_samples: int) -> tuple[float, float]:
-    """Return the 95 % confidence interval of a share.
+def wilson_interval(n_right: int, n_samples: int, z: float = Z_95) -> tuple[float, float]:
+    """Return the confidence interval of a share, 95 % unless told otherwise.
 
     Source: Wilson 1927.
 
     Args:
         n_right: 0 <= n_right <= n_samples.
         n_samples: At least 1.
+        z: Quantile of the normal distribution at both ends.
     """
     share = n_right / n_samples
-    spread = Z_95**2 / n_samples
+    spread = z**2 / n_samples
     center = (share + spread / 2) / (1 + spread)
-    half = Z_95 / (1 + spread) * math.sqrt(share * (1 - share) / n_samples + spread / n_samples / 4)
+    half = z / (1 + spread) * math.sqrt(share * (1 - share) / n_samples + spread / n_samples / 4)
     return max(0.0, center - half), min(1.0, center + half)
+
+
+def paired_limit(n_lost: int, n_won: int, n_samples: int, z: float) -> float:
+    """Return the upper confidence limit of the difference of two shares of the same samples.
+
+    Source: Agresti and Min 2005 (Wald's interval, half a sample added to each of the four cells).
+
+    Args:
+        n_lost: Samples that only the first decider has right.
+        n_won: Samples that only the second has right.
+        n_samples: At least 1.
+        z: Quantile of the normal distribution.
+    """
+    n = n_samples + 2
+    difference = (n_lost - n_won) / n
+    spread = math.sqrt(n_lost + n_won + 1 - (n_lost - n_won) ** 2 / n) / n
+    return min(1.0, difference + z * spread)
 
 
 @dataclass(frozen=True)
