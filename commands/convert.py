@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from .auto import AUTO, refuse_search_options, run_search
 from .inputs import DATA_HELP, SHAPE_HELP, input_options, load_samples, read_model, resolve_reading
@@ -74,7 +75,7 @@ def check(model: str, keep_analog: tuple[str, ...], shapes: tuple[str, ...], as_
 @click.option("--calibration", required=True, metavar="DATA", help=DATA_HELP)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="OUT.snn")
 @click.option("--recipe", default="rate", show_default=True, help=RECIPE_HELP)
-@click.option("--n-steps", type=int, help="T that the network is meant for.  [default: 64]")
+@click.option("--n-steps", default=64, show_default=True, help="T that the network is meant for.")
 @click.option("--target", "targets", multiple=True, metavar="NAME=NUMBER", help=TARGET_HELP)
 @click.option("--candidates", multiple=True, metavar="RECIPES", help=CANDIDATES_HELP)
 @click.option("--held-back", type=int, help="auto: samples to search and promise on. [14000]")
@@ -89,7 +90,7 @@ def convert(
     calibration: str,
     output: Path,
     recipe: str,
-    n_steps: int | None,
+    n_steps: int,
     targets: tuple[str, ...],
     candidates: tuple[str, ...],
     held_back: int | None,
@@ -118,12 +119,12 @@ def convert(
     from ..converter.errors import PassError
     from ..converter.exports.snn import write_snn
     from ..converter.files import check_output
-    from ..converter.ir.types import DEFAULT_N_STEPS
     from ..converter.recipes import choose_options, parse_options
 
     check_output(output, suffixes=(".snn",))
     if recipe == AUTO:
-        if n_steps is not None:
+        given = click.get_current_context().get_parameter_source("n_steps")
+        if given is not ParameterSource.DEFAULT:
             raise PassError(
                 f"--n-steps {n_steps}: is what a search looks for, expected a target",
                 hint=f"use --target n-steps={n_steps}",
@@ -156,7 +157,7 @@ def convert(
             source,
             data.inputs,
             recipe=recipe,
-            n_steps=DEFAULT_N_STEPS if n_steps is None else n_steps,
+            n_steps=n_steps,
             options=options,
             keep_analog=keep_analog,
             calibration_name=data.name,
