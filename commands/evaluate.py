@@ -11,6 +11,7 @@ import click
 from .inputs import (
     CODE_HELP,
     DATA_HELP,
+    READ_OUT_HELP,
     SCHEDULER_HELP,
     connect_cluster,
     evaluate_samples,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 @click.option("--n-steps", type=int, help="T; default: the file's.")
 @click.option("--code", default="constant", show_default=True, help=CODE_HELP)
 @click.option("--seed", default=0, show_default=True, help="Of a random code.")
+@click.option("--read-out", default="potential", show_default=True, help=READ_OUT_HELP)
+@click.option("--delay", type=int, help="Steps left out by window.  [default: a quarter]")
 @click.option("--limit", type=int, help="Only the first so many samples.")
 @click.option("--batch-size", default=100, show_default=True, help="Samples at a time.")
 @click.option("--engine", default="event", show_default=True, help="event, reference or counts.")
@@ -58,6 +61,8 @@ def evaluate(
     n_steps: int | None,
     code: str,
     seed: int,
+    read_out: str,
+    delay: int | None,
     limit: int | None,
     batch_size: int,
     engine: str,
@@ -89,16 +94,17 @@ def evaluate(
     from ..converter.exports.snn import read_snn
     from ..converter.files import sha256_of, write_atomically
     from ..converter.ir.types import DEFAULT_N_STEPS
+    from ..runtime.checks import check_settings
+    from ..runtime.decoding import make_decoder
     from ..runtime.early_exit import ExitRule
     from ..runtime.encoding import make_encoder
     from ..runtime.energy import parse_constants
-    from ..runtime.evaluate import check_settings
     from ..runtime.held_back import check_needs
 
     constants = parse_constants(energy)
     check_needs(early_exit, exit_data)
     ExitRule(0.0, exit_every)
-    encoder = make_encoder(code, seed)
+    encoder, decoder = make_encoder(code, seed), make_decoder(read_out, delay)
     json_path = None if json_file in {None, "-"} else Path(str(json_file))
     _check_targets({"--json": json_path, "--report": report}, (snn, data, ann, exit_data))
     if plots is not None:
@@ -128,6 +134,7 @@ def evaluate(
             settings.update(cluster.settings(graph, engine, encoder))
         evaluation = evaluate_samples(
             graph, samples, source, n_steps=n_steps, observe=recorder, **settings,
+            decoder=decoder,
             exit_rule=None if calibration is None else calibration.rule,
         )  # fmt: skip
     result = evaluation.to_json(graph=sha256_of(snn), data=samples.name, constants=constants)

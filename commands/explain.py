@@ -47,7 +47,7 @@ def explain(
     """  # noqa: D301
     from ..converter.exports.snn import read_snn
     from ..converter.ir.types import DEFAULT_N_STEPS
-    from ..runtime.evaluate import check_settings
+    from ..runtime.checks import check_settings
     from ..runtime.explain import BATCH_SIZE
     from ..runtime.explain import explain as run
     from ..runtime.report.text import explanation_table

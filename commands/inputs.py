@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DATA_HELP = "fashion-mnist:test, fashion-mnist:train, an .npz with x (and y), or a folder of images"
 SCHEDULER_HELP = "Simulate on a Dask cluster, as tcp://host:8786."
 CODE_HELP = "Of the input: constant, poisson, rate, ttfs, phase or burst."
+READ_OUT_HELP = "Of decisions: potential, count, first or window."
 SHAPE_HELP = (
     "Sizes that an .onnx file leaves open, such as 3,224,224; several inputs: NAME=3,224,224."
 )

@@ -11,7 +11,13 @@ from typing import Any
 from .errors import PassError, find
 from .passes import PASSES
 
-SIMPLIFY = ("remove_no_ops", "strip_output_activation", "fold_batch_norm", "place_poolings")
+SIMPLIFY = (
+    "remove_no_ops",
+    "strip_output_activation",
+    "fold_batch_norm",
+    "place_poolings",
+    "measure_outputs",
+)
 EXACT = (*SIMPLIFY, "normalize_for_steps", "correct_quantization")
 
 

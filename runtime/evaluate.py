@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..converter.errors import DataError, SimulationError, find
 from ..converter.ir import Array, Graph, Samples
 from ..converter.ir.analog import analog_nodes
-from ..converter.ir.types import DEFAULT_N_STEPS, MAX_N_STEPS
-from .decoding import decide, read_readouts
+from ..converter.ir.types import DEFAULT_N_STEPS
+from .checks import Labels, check_samples, check_settings, count_cores
+from .decoding import Decoder, Potential, ReadOut, decide, find_scale, read_readouts
 from .early_exit import EarlyExit, ExitRule
 from .encoding import DEFAULT_CODE, Encoder, feed_every_step
 from .energy import Constants
@@ -27,11 +26,9 @@ from .ranges import warn_of_ranges
 from .results import encode
 from .samples import SampleRecord, batches
 from .schedule import Latency, Schedule, check_run
-from .simulation import Counts, Runner, Simulation, check_threads, neurons
+from .simulation import Counts, Runner, Simulation, neurons
 from .values import OutputValues, ValueRecorder
 from .workload import Workload, WorkloadRecorder
-
-Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -64,6 +61,7 @@ class Evaluation:
         code: Key of ENCODERS.
         seed: Of a random code; None where nothing is random.
         poolings: How poolings behind neurons work, and what they keep and compare.
+        read_out: How decisions were read, and how many were ties.
     """
 
     n_samples: int
@@ -91,6 +89,7 @@ class Evaluation:
     code: str = DEFAULT_CODE
     seed: int | None = None
     poolings: tuple[Pooling, ...] = ()
+    read_out: ReadOut | None = None
 
     @property
     def latency(self) -> Latency:
@@ -152,6 +151,7 @@ class Evaluation:
             "data": data,
             "code": self.code,
             "seed": self.seed,
+            "read_out": None if self.read_out is None else self.read_out.to_json(),
             "warnings": list(self.warnings),
             "stable_after": spread(stable),
             "workload": self.workload.to_json(),
@@ -181,6 +181,7 @@ def evaluate(
     exit_rule: ExitRule | None = None,
     runner: Runner | None = None,
     encoder: Encoder | None = None,
+    decoder: Decoder | None = None,
 ) -> Evaluation:
     """Simulate a spiking graph on samples and compare it with labels and the ANN.
 
@@ -204,6 +205,7 @@ def evaluate(
         runner: The graph made ready elsewhere, with `encoder`, in place of `engine` and
             `n_threads`.
         encoder: What flows at every step; None is the samples as constant currents.
+        decoder: How decisions are read; None is by the accumulated potential.
 
     Raises:
         SimulationError: As `check_settings` says, or the graph cannot be fed so.
@@ -213,12 +215,16 @@ def evaluate(
         n_steps = graph.metadata.get("n_steps", DEFAULT_N_STEPS)
     check_settings(n_steps=n_steps, batch_size=batch_size, engine=engine, n_threads=n_threads)
     schedule = check_run(graph, n_steps, early_exit=exit_rule is not None)
+    decoder = decoder or Potential()
+    decoder.check(graph, n_steps, early_exit=exit_rule is not None)
     check_samples(graph, inputs, labels, encoder.shapes(graph, n_steps) if encoder else None)
     readouts = read_readouts(graph)
     readout = readouts[0]
+    scale = find_scale(graph)
     n_samples = len(inputs[0])
     values = ValueRecorder(graph.outputs, readouts)
     decisions = np.empty((n_steps, n_samples), np.int64)
+    n_tied, n_silent = np.zeros(n_steps, np.int64), np.zeros(n_steps, np.int64)
     ann_decisions = np.empty(n_samples, np.int64)
     if runner is None:
         runner = ENGINES[engine](
@@ -252,8 +258,10 @@ def evaluate(
             last = simulation.outputs[0][-1]
             taken = steps[chosen].reshape(-1, *(1,) * (last.ndim - 1))
             certain[chosen] = exit_rule.is_certain(last.astype(np.float64) * taken)
-        for step, potential in enumerate(simulation.outputs[0]):
-            decisions[step, chosen] = decide(readout.apply(potential), readout)
+        read = decoder.decide(simulation.outputs[0], readout, scale)
+        decisions[:, chosen] = read.decisions
+        n_tied += read.tied.sum(axis=1)
+        n_silent += read.silent.sum(axis=1)
         if ann is not None:
             outputs = ann(batch)
             ann_decisions[chosen] = decide(outputs[0], readout)
@@ -297,91 +305,8 @@ def evaluate(
         code=DEFAULT_CODE if encoder is None else encoder.name,
         seed=encoder.seed if encoder is not None and encoder.is_random else None,
         poolings=describe_poolings(graph),
+        read_out=decoder.report(n_tied / n_samples, n_silent / n_samples, n_steps),
     )
-
-
-def check_settings(*, n_steps: object, batch_size: int, engine: str, n_threads: int | None) -> None:
-    """Check what needs neither graph nor samples.
-
-    Raises:
-        SimulationError: n_steps, batch_size or n_threads out of range, or no such engine.
-    """
-    if type(n_steps) is not int or not 1 <= n_steps <= MAX_N_STEPS:
-        raise SimulationError(
-            f"n_steps {n_steps!r}, expected an integer of at least 1 and at most {MAX_N_STEPS}",
-            hint=f"try --n-steps {DEFAULT_N_STEPS}",
-        )
-    if batch_size < 1:
-        raise SimulationError(
-            f"batch_size {batch_size}, expected at least 1", hint="100 is the default"
-        )
-    find(ENGINES, engine, "engine", SimulationError)
-    if n_threads is not None:
-        check_threads(n_threads)
-
-
-def count_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def check_samples(
-    graph: Graph,
-    inputs: tuple[Samples, ...],
-    labels: Labels | None,
-    shapes: tuple[tuple[int, ...], ...] | None = None,
-) -> None:
-    """Check that samples and labels can be evaluated; `shapes` of samples are the inputs' if None.
-
-    Raises:
-        DataError: They do not fit the graph, or there are none.
-    """
-    if len(inputs) != len(graph.inputs):
-        raise DataError(
-            f"data: has {len(inputs)} input arrays, expected {len(graph.inputs)}",
-            hint="give one array per network input",
-        )
-    if shapes is None:
-        shapes = tuple(graph.types[name].shape for name in graph.inputs)
-    for name, array, shape in zip(graph.inputs, inputs, shapes, strict=True):
-        if array.shape[1:] != shape:
-            raise DataError(
-                f"data: samples have shape {array.shape[1:]}, expected {shape} for input {name}",
-                hint="the network is fed in exactly the layout that the source model takes",
-            )
-        if len(array) != len(inputs[0]) or not len(array):
-            raise DataError(
-                f"data: has {len(array)} samples for input {name}, expected {len(inputs[0]) or 1}",
-                hint="every input needs the same number of samples, at least one",
-            )
-    if labels is None:
-        return
-    if labels.shape != (len(inputs[0]),):
-        raise DataError(
-            f"labels: have shape {labels.shape}, expected ({len(inputs[0])},)",
-            hint="give one class index per sample",
-        )
-    type_ = graph.types[graph.outputs[0]]
-    is_binary = type_.size == 1 and read_readouts(graph)[0].function == "sigmoid"
-    n_classes = 2 if is_binary else type_.size
-    if len(type_.shape) != 1:
-        raise DataError(
-            f"labels: the first output has shape {type_.shape}, expected a vector of classes",
-            hint="leave y out: accuracy is measured for classes only, agreement for every output",
-        )
-    if n_classes == 1:
-        raise DataError(
-            "labels: the first output is one linear unit, expected a vector of classes or one "
-            "sigmoid unit",
-            hint="leave y out; a binary classifier needs its sigmoid in the model",
-        )
-    if labels.min() < 0 or labels.max() >= n_classes:
-        raise DataError(
-            f"labels: lie in {labels.min()}..{labels.max()}, expected 0..{n_classes - 1}",
-            hint="labels are indices of the network's outputs, counted from 0",
-        )
 
 
 def _collect(

@@ -12,8 +12,8 @@ import numpy as np
 from ..converter.errors import SimulationError
 from ..converter.ir import Array, Graph, IntegrateFire, Node, Reset, Samples, StatefulOp, run_nodes
 from ..converter.ir.ops import Input, MaxPool
+from .checks import check_samples, check_settings, count_cores
 from .engines import DEFAULT_ENGINE, ENGINES
-from .evaluate import check_samples, check_settings, count_cores
 from .samples import SampleRecord, batches
 from .simulation import Counts
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from ..converter.errors import DataError, SimulationError
 from ..converter.ir import Array, Graph, Samples
+from .checks import Labels, check_samples, check_settings, count_cores
 from .decoding import decide, read_readouts
 from .early_exit import DEFAULT_EVERY, Calibration, ExitRule, calibrate, check_loss, leads
 from .encoding import Encoder
 from .engines import DEFAULT_ENGINE, ENGINES
-from .evaluate import Labels, check_samples, check_settings, count_cores
 from .samples import SampleRecord, batches
 
 MIN_SAMPLES = 10

@@ -10,9 +10,9 @@ import numpy as np
 from ..converter.errors import SimulationError
 from ..converter.ir import Array, Graph, IntegrateFire, Reset, StatefulOp
 from ..converter.ir.ops import Input, MaxPool
+from .checks import Labels, check_samples
 from .decoding import decide, read_readouts
 from .energy import matched_bits
-from .evaluate import Labels, check_samples
 
 BATCH_SIZE = 50
 

@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from ..converter.errors import DataError, SimulationError, find
 from ..converter.ir import Array, Graph, Neuron, Node
+from .checks import check_samples, check_settings
 from .decoding import decide, read_readouts
 from .encoding import Encoder
 from .engines.reference import simulate
-from .evaluate import check_samples, check_settings
 from .simulation import neurons
 
 DEFAULT_NEURONS = 100

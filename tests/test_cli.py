@@ -281,6 +281,8 @@ def test_disk_full_leaves_nothing_behind(folder, monkeypatch):
         (("--limit", 0), "number of samples 0, expected at least 1"),
         (("--engine", "referenc"), "did you mean reference?"),
         (("--code", "poison"), "did you mean poisson?"),
+        (("--read-out", "frist"), "did you mean first?"),
+        (("--read-out", "first", "--delay", 2), "looks at all steps"),
         (("--code", "poisson", "--seed", -1), "seed -1, expected an integer of 0"),
         (("--code", "rate", "--input-scale", 2), "expected 0..1, at most one spike per step"),
         (("--ann", "lenet.onnx"), "is not that of the network"),

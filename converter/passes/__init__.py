@@ -10,6 +10,7 @@ from .fold_batch_norm import fold_batch_norm
 from .insert_differential_neurons import insert_differential_neurons
 from .insert_graded_neurons import insert_graded_neurons
 from .insert_neurons import insert_neurons
+from .measure_outputs import measure_outputs
 from .normalize_for_rates import normalize_for_rates
 from .normalize_for_steps import normalize_for_steps
 from .normalize_weights import normalize_weights
@@ -33,6 +34,7 @@ PASSES: dict[str, Pass] = {
         Pass(strip_output_activation, Keeps.DECISION),
         Pass(fold_batch_norm, Keeps.FUNCTION, leaves_no=("BatchNorm",), source=RUECKAUER),
         Pass(place_poolings, Keeps.FUNCTION, needs_no=("BatchNorm",), source=RUECKAUER),
+        Pass(measure_outputs, Keeps.FUNCTION, source=RUECKAUER),
         Pass(normalize_weights, Keeps.FUNCTION, needs_no=("BatchNorm",), source=RUECKAUER),
         Pass(normalize_for_rates, Keeps.FUNCTION, needs_no=("BatchNorm",), source=RUECKAUER),
         Pass(normalize_for_steps, Keeps.FUNCTION, needs_no=("BatchNorm",), source=LI),

@@ -117,6 +117,7 @@ def summary_lines(evaluation: Evaluation) -> list[str]:
         f"after {evaluation.input_macs_per_sample:,} multiply-accumulates on the input, once; "
         f"the ANN takes {evaluation.macs_per_sample:,} multiply-accumulates",
         *exit_lines(evaluation),
+        *read_out_lines(evaluation),
         *value_lines(evaluation),
         *pooling_lines(evaluation.poolings),
         f"{evaluation.seconds:.1f} s in the {evaluation.engine} engine",
@@ -151,6 +152,18 @@ def exit_lines(evaluation: Evaluation) -> list[str]:
         f"{found.mean_steps:.2f} of {evaluation.n_steps} steps in the mean: a sample ends when it "
         f"leads by {found.rule.lead:.4g}; {percent(found.undecided)} of them never do"
     ]
+
+
+def read_out_lines(evaluation: Evaluation) -> list[str]:
+    """Return what the read-out left open, in no or one line."""
+    found = evaluation.read_out
+    if found is None or (found.name == "potential" and not any(found.ties)):
+        return []
+    delay = "" if found.delay is None else f", without the first {found.delay} steps"
+    line = f"read-out {found.name}{delay}: {percent(found.ties[-1])} of the decisions are ties"
+    if any(found.silent):
+        line += f", {percent(found.silent[-1])} are potentials of outputs that never fired"
+    return [line]
 
 
 def value_lines(evaluation: Evaluation) -> list[str]:
