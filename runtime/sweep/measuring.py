@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from ...converter.errors import ConversionError
 from ...converter.ir import Array, Graph
+from ..checks import Labels
 from ..decoding import decide, read_readouts
 from ..engines.counts import find_obstacle
-from ..evaluate import Labels, evaluate
+from ..evaluate import evaluate
 from ..metrics import Z_95
 from ..samples import batches
 from .points import Method, Point
