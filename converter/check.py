@@ -27,6 +27,7 @@ from .ir.ops import (
     LogSoftmax,
     MaxPool,
     Pad,
+    QuantizedRelu,
     Relu,
     Reshape,
     Scale,
@@ -84,7 +85,7 @@ def check(source: Source, keep_analog: tuple[str, ...] = ()) -> tuple[Finding, .
             findings.append(_finding(node, _kept(is_varying=is_varying)))
             behind_neuron.update({node.name} if is_varying else ())
             continue
-        if isinstance(node.op, Relu) or is_varying:
+        if isinstance(node.op, Relu | QuantizedRelu) or is_varying:
             behind_neuron.add(node.name)
         verdict = _RULES[type(node.op)](source.graph, node, behind_neuron)
         if node.name in halves:
@@ -138,6 +139,13 @@ def _relu(graph: Graph, node: Node, behind: set[str]) -> tuple[str, str, str]:
     is_clipped = isinstance(node.op, Relu) and node.op.max_value is not None
     note = "T+1 rates, clipped at the threshold"
     return "integrate-and-fire neurons", APPROXIMATE, note + (" or the cap" if is_clipped else "")
+
+
+def _quantized_relu(graph: Graph, node: Node, behind: set[str]) -> tuple[str, str, str]:
+    op = node.op
+    n_levels = op.n_levels if isinstance(op, QuantizedRelu) else 0
+    note = f"trained for T={n_levels}; recipes trained, trained_exact, trained_integer"
+    return "integrate-and-fire neurons", EXACT, note
 
 
 def _without_translation(graph: Graph, node: Node, behind: set[str]) -> tuple[str, str, str]:
@@ -196,6 +204,7 @@ _RULES: dict[type[Op], _Rule] = {
     BatchNorm: _batch_norm,
     Scale: _batch_norm,
     Relu: _relu,
+    QuantizedRelu: _quantized_relu,
     MaxPool: _max_pool,
     AveragePool: _average_pool,
     GlobalAveragePool: _average_pool,

@@ -105,6 +105,24 @@ RECIPES: dict[str, Recipe] = {
         source="Rueckauer and Liu 2018, Stanojevic et al. 2024",
     ),
 }
+TRAINED = (*SIMPLIFY, "use_trained_thresholds", "insert_neurons")
+RECIPES |= {
+    "trained": Recipe(
+        (*TRAINED, "fold_into_thresholds"),
+        "causal, with the thresholds of training; one step of binary layers in integers",
+        source="Bu et al. 2022, Courbariaux et al. 2016",
+    ),
+    "trained_exact": Recipe(
+        (*TRAINED, "schedule_neurons"),
+        "thresholds of training, T steps for each layer: the trained network's own activations",
+        source="Bu et al. 2022, Hao et al. 2025",
+    ),
+    "trained_integer": Recipe(
+        (*TRAINED, "schedule_neurons", "use_integers"),
+        "the same in integers: 8-bit weights and input, the same bits everywhere",
+        source="Bu et al. 2022, Jacob et al. 2018, Hao et al. 2025",
+    ),
+}
 DEFAULT_RECIPE = "rate"
 
 

@@ -7,6 +7,7 @@ from .contract import Keeps, Pass
 from .correct_biases import correct_biases
 from .correct_quantization import correct_quantization
 from .fold_batch_norm import fold_batch_norm
+from .fold_into_thresholds import fold_into_thresholds
 from .insert_differential_neurons import insert_differential_neurons
 from .insert_graded_neurons import insert_graded_neurons
 from .insert_neurons import insert_neurons
@@ -19,6 +20,7 @@ from .remove_no_ops import remove_no_ops
 from .schedule_neurons import schedule_neurons
 from .strip_output_activation import strip_output_activation
 from .use_integers import use_integers
+from .use_trained_thresholds import use_trained_thresholds
 
 RUECKAUER = "Rueckauer et al. 2017, doi:10.3389/fnins.2017.00682"
 LI = "Li et al. 2021"
@@ -26,6 +28,8 @@ EXACT = "Hao et al. 2025; You et al. 2024, arXiv:2406.03470"
 LM_HT = "Hao et al. 2024, arXiv:2402.00411"
 JACOB = "Jacob et al. 2018"
 DCGS = "Huang et al. 2025, arXiv:2503.00301"
+QCFS = "Bu et al. 2022"
+BNN = "Courbariaux et al. 2016"
 
 PASSES: dict[str, Pass] = {
     entry.name: entry
@@ -38,11 +42,12 @@ PASSES: dict[str, Pass] = {
         Pass(normalize_weights, Keeps.FUNCTION, needs_no=("BatchNorm",), source=RUECKAUER),
         Pass(normalize_for_rates, Keeps.FUNCTION, needs_no=("BatchNorm",), source=RUECKAUER),
         Pass(normalize_for_steps, Keeps.FUNCTION, needs_no=("BatchNorm",), source=LI),
+        Pass(use_trained_thresholds, Keeps.FUNCTION, needs_no=("BatchNorm",), source=QCFS),
         Pass(correct_quantization, Keeps.SIGNATURE, needs_no=("BatchNorm",), source=LI),
         Pass(
             insert_neurons,
             Keeps.SIGNATURE,
-            leaves_no=("Relu",),
+            leaves_no=("Relu", "QuantizedRelu"),
             source=RUECKAUER,
         ),
         Pass(correct_biases, Keeps.SIGNATURE, needs_no=("Relu", "BatchNorm"), source=LI),
@@ -50,6 +55,7 @@ PASSES: dict[str, Pass] = {
         Pass(insert_differential_neurons, Keeps.SIGNATURE, leaves_no=("Relu",), source=DCGS),
         Pass(schedule_neurons, Keeps.SIGNATURE, needs_no=("Relu", "BatchNorm"), source=EXACT),
         Pass(use_integers, Keeps.SIGNATURE, needs_no=("Relu", "BatchNorm"), source=JACOB),
+        Pass(fold_into_thresholds, Keeps.SIGNATURE, needs_no=("Relu", "BatchNorm"), source=BNN),
         Pass(
             calibrate_neurons,
             Keeps.SIGNATURE,

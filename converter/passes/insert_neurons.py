@@ -6,10 +6,10 @@ import dataclasses
 
 import numpy as np
 
-from ..errors import UnsupportedOpError
-from ..ir import Graph, Node, Reset, SpikingMaxPool
+from ..errors import PassError, UnsupportedOpError
+from ..ir import Graph, IntegrateFire, Node, Reset, SpikingMaxPool
 from ..ir.analog import ANALOG, of_mean
-from ..ir.ops import BatchNorm, MaxPool, Relu
+from ..ir.ops import BatchNorm, MaxPool, QuantizedRelu, Relu
 from .neuron_options import choose_neuron
 from .rescaling import multiply_units, rescale
 
@@ -31,6 +31,8 @@ def insert_neurons(
     Before:  conv1 (Conv) -> relu1 (Relu)               activations in [0, 1]
     After:   conv1 (Conv) -> relu1 (IntegrateFire)      spikes; rates in [0, 1]
 
+    A quantised ReLU brings its own initial potential, `shift` thresholds.
+
     Nodes that `metadata["keep_analog"]` names stay analog, on the mean so far (OfMean).
 
     With leak or a refractory period neurons are LeakyFire, signed ones SignedFire. A neuron that
@@ -49,7 +51,8 @@ def insert_neurons(
         signed: Neurons take back with spikes of -1 what they sent too early.
 
     Raises:
-        PassError: An option is out of its range, or two exclude one another.
+        PassError: An option is out of its range, two exclude one another, or a quantised ReLU is
+            not normalised.
         UnsupportedOpError: An op has no meaning per time step; all of them are listed.
 
     Keeps: the inputs and the shapes of the outputs.
@@ -75,11 +78,23 @@ def insert_neurons(
     )
     if reasons:
         raise UnsupportedOpError("no spiking translation", reasons=reasons)
+    for node in graph.nodes:
+        if isinstance(node.op, QuantizedRelu) and not (node.op.threshold == 1).all():
+            raise PassError(
+                f"{node}: has a trained threshold of its own, expected 1, normalised",
+                hint="use a recipe for trained networks: trained, trained_exact, trained_integer",
+            )
     nodes: list[Node] = []
     varying: set[str] = set()
     for node in graph.nodes:
         if isinstance(node.op, Relu):
             node = dataclasses.replace(node, op=make(len(graph.types[node.name].shape)))
+            varying.add(node.name)
+        elif isinstance(node.op, QuantizedRelu):
+            # What training chose; `reset` and `initial_potential` are for ReLUs.
+            threshold = node.op.threshold
+            neuron = IntegrateFire(threshold, threshold * np.float32(node.op.shift))
+            node = dataclasses.replace(node, op=neuron)
             varying.add(node.name)
         elif varying.intersection(node.inputs):
             varying.add(node.name)

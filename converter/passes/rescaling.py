@@ -24,6 +24,7 @@ from ..ir.ops import (
     LogSoftmax,
     MaxPool,
     Pad,
+    QuantizedRelu,
     Relu,
     Reshape,
     Scale,
@@ -37,7 +38,7 @@ AnyArray = TypeVar("AnyArray", bound=np.ndarray[Any, Any])
 
 
 def rescale(graph: Graph, units: Mapping[str, Array]) -> Graph:
-    """Divide the result of every named ReLU by its unit, and make up for it in the weights behind.
+    """Divide the result of every named ReLU, quantised or not, by its unit, and make up for it in the weights behind.
 
     A layer with weight W, bias b between units u (in front) and s (behind) becomes
     W u / s, b / s. Linear layers take the unit of the ReLU that follows them, through additions
@@ -140,8 +141,11 @@ def _input(state: _Rescaling, node: Node) -> None:
 def _relu(state: _Rescaling, node: Node) -> None:
     (operand,) = node.inputs
     unit = state.relu_units.get(node.name, state.units[operand])
-    max_value = node.op.max_value if isinstance(node.op, Relu) else None
-    op = node.op if max_value is None else Relu(max_value / unit)
+    op = node.op
+    if isinstance(op, QuantizedRelu):
+        op = dataclasses.replace(op, threshold=op.threshold / unit)
+    elif isinstance(op, Relu) and op.max_value is not None:
+        op = Relu(op.max_value / unit)
     state.add(node, op, (state.in_unit(operand, unit),), unit)
 
 
@@ -241,6 +245,7 @@ _RULES: dict[type[Op], Callable[[_Rescaling, Node], None]] = {
     Input: _input,
     Identity: _same,
     Relu: _relu,
+    QuantizedRelu: _relu,
     Conv: _conv,
     Dense: _conv,
     Scale: _scale,

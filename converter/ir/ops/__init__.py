@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .activations import Activation
 from .base import Op, Pairs
-from .functions import LogSoftmax, Relu, Sigmoid, Softmax
+from .functions import LogSoftmax, QuantizedRelu, Relu, Sigmoid, Softmax
 from .linear import Add, BatchNorm, Conv, Dense, Scale
 from .pooling import AveragePool, GlobalAveragePool, MaxPool
 from .rearranging import (
@@ -27,9 +27,9 @@ from .rearranging import (
 OPS: dict[str, type[Op]] = {
     op.__name__: op
     for op in (
-        Input, Identity, Dense, Conv, BatchNorm, Scale, Relu, MaxPool, AveragePool,
-        GlobalAveragePool, Flatten, Reshape, Transpose, Pad, Select, InsertZeros, Add, Concatenate,
-        Softmax, LogSoftmax, Sigmoid, Activation,
+        Input, Identity, Dense, Conv, BatchNorm, Scale, Relu, QuantizedRelu, MaxPool,
+        AveragePool, GlobalAveragePool, Flatten, Reshape, Transpose, Pad, Select, InsertZeros, Add,
+        Concatenate, Softmax, LogSoftmax, Sigmoid, Activation,
     )
 }  # fmt: skip
 
@@ -52,6 +52,7 @@ __all__ = [
     "Op",
     "Pad",
     "Pairs",
+    "QuantizedRelu",
     "Relu",
     "Reshape",
     "Scale",

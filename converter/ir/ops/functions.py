@@ -1,4 +1,4 @@
-"""ReLU, and the functions of read-outs."""
+"""ReLUs, and the functions of read-outs."""
 
 from __future__ import annotations
 
@@ -30,6 +30,41 @@ class Relu(Op):
     def apply(self, *arrays: Array) -> Array:
         positive = np.maximum(arrays[0], np.float32(0))
         return positive if self.max_value is None else np.minimum(positive, self.max_value)
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedRelu(Op):
+    """y = threshold / n clip(floor(n x / threshold + shift), 0, n), n levels besides zero.
+
+    What a neuron of this threshold and the initial potential shift x threshold sends in n steps
+    under the constant current x, in units of the threshold per step. With one level and a shift
+    of 1/2 it is threshold x [x >= threshold / 2], with a shift of 1 it is threshold x [x >= 0].
+
+    Source: Bu et al. 2022 (QCFS).
+
+    Attributes:
+        threshold: Positive; has the rank of a sample and broadcasts to it.
+        n_levels: At least 1.
+        shift: 0 to 1.
+    """
+
+    threshold: Array
+    n_levels: int
+    shift: float = 0.5
+
+    def infer(self, *types: TensorType) -> TensorType:
+        Scale(self.threshold, self.threshold).infer(*types)
+        expect(bool((self.threshold > 0).all()), "threshold is not positive")
+        expect(1 <= self.n_levels < 2**24, f"n_levels is {self.n_levels}, expected at least 1")
+        expect(0 <= self.shift <= 1, f"shift is {self.shift}, expected 0 to 1")
+        return TensorType(types[0].shape)
+
+    def apply(self, *arrays: Array) -> Array:
+        n = np.float32(self.n_levels)
+        levels = np.floor(arrays[0] / self.threshold * n + np.float32(self.shift % 1))
+        if self.shift == 1:  # added behind: x >= 0 is decided exactly, however small x is
+            levels = levels + np.float32(1)
+        return np.asarray(np.clip(levels, 0, n) * (self.threshold / n), np.float32)
 
 
 @dataclass(frozen=True, eq=False)

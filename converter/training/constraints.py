@@ -1,0 +1,178 @@
+"""CONSTRAINTS: what a network can be trained under, by name.
+
+An activation constraint puts another activation in the place of every ReLU; there is one of these,
+or none. The others are added to the loss or to the weights, and may be combined with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import PassError, find
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """One entry.
+
+    Attributes:
+        summary: One line for people.
+        options: Names and defaults of what `--set NAME.OPTION=VALUE` changes.
+        source: The publication, author and year; "" for plain algebra.
+        is_activation: It stands in the place of the ReLUs.
+        least: By option, the least value that makes sense.
+    """
+
+    summary: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+    is_activation: bool = True
+    least: Mapping[str, float] = field(default_factory=dict)
+
+
+CONSTRAINTS: dict[str, Constraint] = {
+    "qcfs": Constraint(
+        "n_levels activation levels with a trainable threshold; exact at T = n_levels",
+        {"n_levels": 4, "per_channel": True},
+        "Bu et al. 2022",
+        least={"n_levels": 1},
+    ),
+    "clipped": Constraint(
+        "ReLU clipped at a trainable threshold", {"per_channel": True},
+        "Deng and Gu 2021, Ho and Chang 2021",
+    ),
+    "slip_relu": Constraint(
+        "a weighted mean of clipped and quantised ReLU",
+        {"n_levels": 4, "share": 0.4, "per_channel": True},
+        "Jiang et al. 2023",
+        least={"n_levels": 1, "share": 0},
+    ),
+    "whetstone": Constraint(
+        "clipped ReLUs sharpened to binary steps, layer after layer, from the input on",
+        {"first": 0.1, "last": 0.8},
+        "Severa et al. 2019",
+        least={"first": 0, "last": 0},
+    ),
+    "gaussian_noise": Constraint(
+        "clipped ReLU with Gaussian noise, in thresholds",
+        {"noise": 0.1, "per_channel": True},
+        least={"noise": 0},
+    ),
+    "poisson_noise": Constraint(
+        "clipped ReLU with the noise of Poisson rates over n_steps",
+        {"n_steps": 16, "per_channel": True},
+        least={"n_steps": 1},
+    ),
+    "step": Constraint(
+        "binary activations 0 and 1: spikes of one step", {}, "Courbariaux et al. 2016"
+    ),
+    "sign": Constraint(
+        "binary activations -1 and 1",
+        {"estimator": "approx_sign"},
+        "Courbariaux et al. 2016, Liu et al. 2018",
+    ),
+    "surrogate": Constraint(
+        "simulated for n_steps with integrate-and-fire neurons and surrogate gradients",
+        {"n_steps": 4, "surrogate": "linear", "width": 1.0},
+        "Rathi et al. 2020",
+        least={"n_steps": 1, "width": 1e-3},
+    ),
+    "weight_clipping": Constraint(
+        "weights stay within -limit..limit", {"limit": 1.0}, is_activation=False,
+        least={"limit": 1e-6},
+    ),
+    "firing_rate": Constraint(
+        "loss on mean spikes per neuron and step above a target",
+        {"target": 0.1, "weight": 10.0},
+        is_activation=False,
+        least={"target": 0, "weight": 0},
+    ),
+    "synaptic_operations": Constraint(
+        "loss on synaptic operations above a target, as a share of the multiply-accumulates",
+        {"target": 0.5, "weight": 1.0},
+        is_activation=False,
+        least={"target": 1e-6, "weight": 0},
+    ),
+}  # fmt: skip
+
+
+def choose_constraints(
+    names: tuple[str, ...], given: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return the options of every constraint that was named: the given ones over the defaults.
+
+    Raises:
+        PassError: No such constraint or option, a value of another kind or too small, two
+            activation constraints, or an option of a constraint that was not named.
+    """
+    given = given or {}
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        constraint: Constraint = find(CONSTRAINTS, name, "--constraint")
+        found[name] = dict(constraint.options)
+    activations = [name for name in found if CONSTRAINTS[name].is_activation]
+    if len(activations) > 1:
+        raise PassError(
+            f"--constraint {activations[1]}: {activations[0]} is named too, expected one of them",
+            hint="one constraint stands in the place of the ReLUs; the others add to the loss",
+        )
+    for name, options in given.items():
+        if name not in found:
+            raise PassError(
+                f"--set {name}: is no constraint of this training, expected one of "
+                f"{', '.join(found)}",
+                hint=f"add --constraint {name}, or leave the option out",
+            )
+        for option, value in options.items():
+            default = find(CONSTRAINTS[name].options, option, f"option of {name}")
+            found[name][option] = _check(name, option, value, default)
+    return found
+
+
+def parse_settings(settings: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Return `NAME.OPTION=VALUE` settings as options by constraint.
+
+    Raises:
+        PassError: Not of this form, or no such constraint or option.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        target, equals, text = setting.partition("=")
+        name, dot, option = target.partition(".")
+        if not (equals and dot and option):
+            raise PassError(
+                f"--set {setting}: expected NAME.OPTION=VALUE",
+                hint="for example --set qcfs.n_levels=4",
+            )
+        default = find(find(CONSTRAINTS, name, "constraint").options, option, f"option of {name}")
+        found.setdefault(name, {})[option] = _parse(text, default)
+    return found
+
+
+def _parse(text: str, default: Any) -> Any:
+    if isinstance(default, bool):
+        return {"true": True, "false": False}.get(text.lower(), text)
+    try:
+        return type(default)(text)
+    except ValueError:
+        return text
+
+
+def _check(name: str, option: str, value: Any, default: Any) -> Any:
+    kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a name"}
+    kind = type(default)
+    is_right = type(value) is kind or (kind is float and type(value) is int)
+    if not is_right:
+        raise PassError(
+            f"{name}.{option}: {value!r} is not {kinds[kind]}, expected a value like {default}",
+            hint=f"for example --set {name}.{option}={default}",
+        )
+    least = CONSTRAINTS[name].least.get(option)
+    if least is not None and not least <= value < 2**24:
+        raise PassError(
+            f"{name}.{option}: is {value}, expected at least {least:g}",
+            hint=f"{default} is the default",
+        )
+    return value

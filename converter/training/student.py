@@ -1,0 +1,345 @@
+"""From a graph to the Keras model that is trained, and from the trained model back to a graph."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..calibration.mmse import find_mmse_thresholds
+from ..errors import PassError
+from ..exports.keras import build_keras, layer_names, read_weights
+from ..ir import Array, Graph, Node, Op
+from ..ir.ops import (
+    AveragePool,
+    BatchNorm,
+    Conv,
+    Dense,
+    GlobalAveragePool,
+    MaxPool,
+    QuantizedRelu,
+    Relu,
+    Scale,
+)
+from ..passes import PASSES
+from .binary_weights import binarize
+from .constraints import CONSTRAINTS
+
+N_LEVELS_OF_CLIPPING = 16
+"""Thresholds of constraints without levels start as those of so many."""
+ANALOG_OPS = (Conv, BatchNorm, MaxPool, AveragePool, GlobalAveragePool)
+
+
+@dataclass(frozen=True)
+class Binarization:
+    """Which weights become binary, and how.
+
+    Attributes:
+        scheme: A key of binary_weights.SCHEMES.
+        all_layers: The first and the last layers, too.
+    """
+
+    scheme: str = "scaled"
+    all_layers: bool = False
+
+
+@dataclass(frozen=True)
+class Student:
+    """A model to train, and what its layers stand for.
+
+    Attributes:
+        model: From inputs to [potentials of the output, results of the activations...].
+        graph: What it was built from; simplified, its ReLUs as in the source.
+        activations: By ReLU node: the name of its layer.
+        binary: By node of binary weights: the name of its layer.
+        scheme: Of these.
+        constraint: The activation constraint; "" where ReLUs stay.
+        options: Of it.
+    """
+
+    model: Any
+    graph: Graph
+    activations: Mapping[str, str]
+    binary: Mapping[str, str]
+    scheme: str
+    constraint: str
+    options: Mapping[str, Any]
+
+
+def simplify(graph: Graph) -> Graph:
+    """Return the graph without what does nothing and without the activation of its output."""
+    return PASSES["strip_output_activation"](PASSES["remove_no_ops"](graph))
+
+
+def build_student(
+    graph: Graph,
+    constraints: Mapping[str, Mapping[str, Any]],
+    calibration: tuple[Array, ...],
+    *,
+    binarization: Binarization | None = None,
+    seed: int = 0,
+) -> Student:
+    """Return a graph as a Keras model with the constraints' layers in place of its own.
+
+    Thresholds start where the squared error of the levels is least on the calibration inputs.
+
+    Args:
+        graph: Analog, as read.
+        constraints: As `choose_constraints` gives them.
+        calibration: One array [N, ...] per input.
+        binarization: None for weights of full precision.
+        seed: Of noise and of stochastic weights.
+
+    Raises:
+        PassError: A layer is never active, or there is nothing to binarize.
+        UnsupportedOpError: No layer of Keras computes a node.
+    """
+    graph = simplify(graph)
+    names = layer_names(graph)
+    nodes = {layer: graph.by_name[node] for node, layer in names.items()}
+    name = next((key for key in constraints if CONSTRAINTS[key].is_activation), "")
+    options = dict(constraints.get(name, {}))
+    relus = [node for node in graph.nodes if isinstance(node.op, Relu | QuantizedRelu)]
+    if name and not relus:
+        raise PassError(
+            f"--constraint {name}: the network has no ReLU, expected one at least",
+            hint="only networks with ReLUs become spiking",
+        )
+    binary = set(find_binarizable(graph, binarization)) if binarization else set()
+    # Folded copies of weights are no longer binary where thresholds differ between channels.
+    per_channel = bool(options.get("per_channel", False)) and not binary
+    thresholds = _initial_thresholds(graph, name, options, calibration, per_channel)
+    limit = constraints.get("weight_clipping", {}).get("limit")
+    made: dict[str, Any] = {}
+
+    def create(kind: str, **settings: Any) -> Any:
+        import keras
+
+        node = nodes.get(settings["name"])
+        if node is not None and kind == "ReLU" and name:
+            per = per_channel and is_channels_last(graph, node)
+            layer = _make_activation(name, options, settings["name"], per_channel=per, seed=seed)
+            made[node.name] = layer
+            return layer
+        if node is not None and node.name in binary:
+            return _make_binary(kind, node, settings, binarization, seed)
+        if limit is not None and node is not None and isinstance(node.op, Conv | Dense):
+            from .binary_layers import ClipWeights
+
+            key = "depthwise_constraint" if kind.startswith("Depthwise") else "kernel_constraint"
+            settings[key] = ClipWeights(limit)
+        return getattr(keras.layers, kind)(**settings)
+
+    model = build_keras(_with_plain_relus(graph), create=create)
+    for node_name, layer in made.items():
+        if hasattr(layer, "threshold"):
+            start = thresholds[node_name].reshape(-1)
+            layer.threshold.assign(start if layer.threshold.shape[0] > 1 else [start.max()])
+    if name == "surrogate":
+        model = _over_time(model, int(options["n_steps"]))
+    import keras
+
+    results = [model.get_layer(names[node.name]).output for node in relus]
+    return Student(
+        keras.Model(model.inputs, [*model.outputs, *results]),
+        graph,
+        {node.name: names[node.name] for node in relus},
+        {node: names[node] for node in sorted(binary)},
+        binarization.scheme if binarization else "",
+        name,
+        options,
+    )
+
+
+def find_binarizable(graph: Graph, binarization: Binarization) -> tuple[str, ...]:
+    """Return the layers whose weights become binary: all but the first and the last ones.
+
+    The first are those that no neuron is in front of, the last those with none behind.
+    Convolutions of a single input channel per group keep their weights: nothing is summed up.
+
+    Raises:
+        PassError: There is none.
+    """
+    behind: set[str] = set()
+    for node in graph.nodes:
+        if isinstance(node.op, Relu | QuantizedRelu) or behind.intersection(node.inputs):
+            behind.add(node.name)
+    before: set[str] = set()
+    for node in reversed(graph.nodes):
+        if isinstance(node.op, Relu | QuantizedRelu) or node.name in before:
+            before.update(node.inputs)
+    found = tuple(
+        node.name
+        for node in graph.nodes
+        if isinstance(node.op, Conv | Dense)
+        and not (isinstance(node.op, Conv) and node.op.groups > 1 and node.op.weight.shape[1] == 1)
+        and (binarization.all_layers or (node.name in behind and node.name in before))
+    )
+    if not found:
+        raise PassError(
+            "binarize: every layer is a first, a last or a depthwise one, expected others",
+            hint="--all-layers binarizes the first and the last layers, too",
+        )
+    return found
+
+
+def is_channels_last(graph: Graph, node: Node) -> bool:
+    """Return whether Keras has the channels of an activation's operand at the end."""
+    if len(graph.types[node.name].shape) == 1:
+        return True
+    while node.inputs and not isinstance(node.op, ANALOG_OPS):
+        if len(graph.types[node.inputs[0]].shape) == 1:
+            return False
+        node = graph.by_name[node.inputs[0]]
+    return isinstance(node.op, ANALOG_OPS)
+
+
+def trained_graph(student: Student, source: Graph) -> Graph:
+    """Return the source's graph with the trained weights and activations.
+
+    Args:
+        student: After training.
+        source: The graph that it was built from, as read.
+    """
+    trained = read_weights(student.graph, student.model)
+    ops = {}
+    for node in trained.nodes:
+        op = node.op
+        if node.name in student.binary and isinstance(op, Conv | Dense):
+            op = dataclasses.replace(op, weight=binarize(op.weight, student.scheme))
+        ops[node.name] = op
+    result = []
+    for node in PASSES["remove_no_ops"](source).nodes:
+        layer = student.activations.get(node.name)
+        if layer is None or not student.constraint:
+            result.append(dataclasses.replace(node, op=ops.get(node.name, node.op)))
+        else:
+            rank = len(student.graph.types[node.name].shape)
+            result += _trained_activation(student, node, student.model.get_layer(layer), rank)
+    plain = PASSES["remove_no_ops"](source)
+    return _renamed(plain, tuple(result), student)
+
+
+def _renamed(plain: Graph, nodes: tuple[Node, ...], student: Student) -> Graph:
+    metadata = {**plain.metadata, "trained": dict(student.options) | {"as": student.constraint}}
+    return plain.replace(nodes=nodes, metadata=metadata)
+
+
+def _trained_activation(student: Student, node: Node, layer: Any, rank: int) -> list[Node]:
+    """Return the nodes that compute what an activation is once it is trained."""
+    options = student.options
+    if student.constraint == "sign":
+        one = np.ones((1,) * rank, np.float32)
+        step = Node(f"{node.name}/step", QuantizedRelu(one, 1, 1.0), node.inputs, node.source)
+        return [step, dataclasses.replace(node, op=Scale(2 * one, -one), inputs=(step.name,))]
+    threshold = np.asarray(_numpy(layer.threshold), np.float32)
+    threshold = threshold.reshape(-1, *(1,) * (rank - 1))
+    op: Op = Relu(threshold)
+    if student.constraint in {"qcfs", "slip_relu"}:
+        op = QuantizedRelu(threshold, int(options["n_levels"]))
+    elif student.constraint in {"step", "whetstone"}:
+        op = QuantizedRelu(threshold, 1)
+    return [dataclasses.replace(node, op=op)]
+
+
+def _numpy(variable: Any) -> Any:
+    import keras
+
+    return keras.ops.convert_to_numpy(variable)
+
+
+def _with_plain_relus(graph: Graph) -> Graph:
+    """Return the graph with ReLUs without bounds and levels: the constraint brings its own."""
+    nodes = tuple(
+        dataclasses.replace(node, op=Relu()) if isinstance(node.op, QuantizedRelu | Relu) else node
+        for node in graph.nodes
+    )
+    return graph.replace(nodes=nodes)
+
+
+def _initial_thresholds(
+    graph: Graph,
+    name: str,
+    options: Mapping[str, Any],
+    calibration: tuple[Array, ...],
+    per_channel: bool,
+) -> dict[str, Array]:
+    found = {
+        node.name: np.asarray(node.op.threshold)
+        for node in graph.nodes
+        if isinstance(node.op, QuantizedRelu)
+    }
+    if not name:
+        return found
+    n_levels = int(options.get("n_levels", options.get("n_steps", N_LEVELS_OF_CLIPPING)))
+    n_levels = 1 if name in {"step", "sign", "whetstone"} else n_levels
+    fitted = find_mmse_thresholds(graph, calibration, n_levels=n_levels, per_channel=per_channel)
+    return fitted | found
+
+
+def _make_activation(
+    name: str, options: Mapping[str, Any], layer_name: str, *, per_channel: bool, seed: int
+) -> Any:
+    from . import activations, spiking
+
+    match name:
+        case "qcfs":
+            return activations.QuantizedReLU(
+                options["n_levels"], per_channel=per_channel, name=layer_name
+            )
+        case "slip_relu":
+            return activations.SlipReLU(
+                options["n_levels"], share=options["share"], per_channel=per_channel,
+                name=layer_name,
+            )  # fmt: skip
+        case "step":
+            return activations.QuantizedReLU(1, name=layer_name)
+        case "sign":
+            return activations.BinarySign(options["estimator"], name=layer_name)
+        case "whetstone":
+            return activations.Whetstone(name=layer_name)
+        case "surrogate":
+            return spiking.SpikingNeuron(
+                options["n_steps"], surrogate=options["surrogate"], width=options["width"],
+                name=layer_name,
+            )  # fmt: skip
+    return activations.ClippedReLU(
+        per_channel=per_channel, noise=options.get("noise", 0.0),
+        poisson_steps=options.get("n_steps", 0), seed=seed, name=layer_name,
+    )  # fmt: skip
+
+
+def _make_binary(
+    kind: str, node: Node, settings: dict[str, Any], binarization: Binarization | None, seed: int
+) -> Any:
+    from . import binary_layers
+
+    op = node.op
+    weight = op.weight if isinstance(op, Conv | Dense) else np.ones(1, np.float32)
+    limit = float(np.abs(weight).max()) or 1.0
+    scheme = binarization.scheme if binarization else "scaled"
+    return getattr(binary_layers, f"Binary{kind}")(
+        scheme=scheme, seed=seed, kernel_constraint=binary_layers.ClipWeights(limit), **settings
+    )
+
+
+def _over_time(model: Any, n_steps: int) -> Any:
+    """Return the model with its inputs repeated and its outputs averaged."""
+    import keras
+
+    from .spiking import MeanOverSteps, RepeatSteps
+
+    repeat, mean = RepeatSteps(n_steps, name="repeat"), MeanOverSteps(n_steps, name="mean")
+
+    def clone(layer: Any) -> Any:
+        return layer
+
+    inputs = [keras.Input(tensor.shape[1:], name=tensor.name) for tensor in model.inputs]
+    repeated = [repeat(tensor) for tensor in inputs]
+    del clone
+    outputs = model(repeated if len(repeated) > 1 else repeated[0])
+    outputs = outputs if isinstance(outputs, list) else [outputs]
+    return keras.Model(inputs, [mean(tensor) for tensor in outputs])
