@@ -23,6 +23,7 @@ KNOWN_FIELDS: dict[str, frozenset[str]] = {
         "BatchNorm": "mean variance scale shift epsilon",
         "Scale": "scale shift",
         "Relu": "max_value",
+        "QuantizedRelu": "threshold n_levels shift",
         "MaxPool": "kernel strides dilation padding",
         "AveragePool": "kernel strides padding count_padding",
         "GlobalAveragePool": "",

@@ -38,7 +38,7 @@ AnyArray = TypeVar("AnyArray", bound=np.ndarray[Any, Any])
 
 
 def rescale(graph: Graph, units: Mapping[str, Array]) -> Graph:
-    """Divide the result of every named ReLU, quantised or not, by its unit, and make up for it in the weights behind.
+    """Divide the result of every named ReLU by its unit, and make up for it in the weights behind.
 
     A layer with weight W, bias b between units u (in front) and s (behind) becomes
     W u / s, b / s. Linear layers take the unit of the ReLU that follows them, through additions

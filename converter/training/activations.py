@@ -72,7 +72,8 @@ class Thresholded(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {
+        config: dict[str, Any] = super().get_config()
+        return config | {
             "initial_threshold": self.initial_threshold,
             "per_channel": self.per_channel,
         }
@@ -225,4 +226,5 @@ class BinarySign(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"estimator": self.estimator}
+        config: dict[str, Any] = super().get_config()
+        return config | {"estimator": self.estimator}

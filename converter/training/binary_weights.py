@@ -9,7 +9,7 @@ from ..ir import Array
 SCHEMES = {
     "connect": "one value -a, a per layer (BinaryConnect, Courbariaux et al. 2015)",
     "stochastic": "the same, drawn with probability hard-sigmoid(w / a) while training",
-    "scaled": "-a, a with a = mean |w| per output channel (BWN and XNOR-Net, Rastegari et al. 2016)",
+    "scaled": "-a, a with a = mean |w| per output channel (XNOR-Net, Rastegari et al. 2016)",
     "ternary": "-a, 0, a with 0 where |w| < 0.7 mean |w| (TWN, Li et al. 2016)",
 }
 TERNARY_SHARE = 0.7

@@ -31,7 +31,8 @@ class RepeatSteps(keras.layers.Layer):
         return (None, *input_shape[1:])
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"n_steps": self.n_steps}
+        config: dict[str, Any] = super().get_config()
+        return config | {"n_steps": self.n_steps}
 
 
 @keras.saving.register_keras_serializable(PACKAGE, "MeanOverSteps")

@@ -51,7 +51,9 @@ class Student:
     """A model to train, and what its layers stand for.
 
     Attributes:
-        model: From inputs to [potentials of the output, results of the activations...].
+        model: From inputs to the potentials of the output.
+        inner: One step of it, with a layer for every node: the model itself but for `surrogate`.
+        with_rates: The model, and the means of its activations behind the potentials.
         graph: What it was built from; simplified, its ReLUs as in the source.
         activations: By ReLU node: the name of its layer.
         binary: By node of binary weights: the name of its layer.
@@ -61,6 +63,8 @@ class Student:
     """
 
     model: Any
+    inner: Any
+    with_rates: Any
     graph: Graph
     activations: Mapping[str, str]
     binary: Mapping[str, str]
@@ -116,7 +120,7 @@ def build_student(
     made: dict[str, Any] = {}
 
     def create(kind: str, **settings: Any) -> Any:
-        import keras
+        from .table import find_layer
 
         node = nodes.get(settings["name"])
         if node is not None and kind == "ReLU" and name:
@@ -131,20 +135,25 @@ def build_student(
 
             key = "depthwise_constraint" if kind.startswith("Depthwise") else "kernel_constraint"
             settings[key] = ClipWeights(limit)
-        return getattr(keras.layers, kind)(**settings)
+        return find_layer(kind)(**settings)
 
     model = build_keras(_with_plain_relus(graph), create=create)
     for node_name, layer in made.items():
         if hasattr(layer, "threshold"):
             start = thresholds[node_name].reshape(-1)
             layer.threshold.assign(start if layer.threshold.shape[0] > 1 else [start.max()])
-    if name == "surrogate":
-        model = _over_time(model, int(options["n_steps"]))
     import keras
 
     results = [model.get_layer(names[node.name]).output for node in relus]
+    with_rates = keras.Model(model.inputs, [*model.outputs, *results])
+    outer = model
+    if name == "surrogate":
+        with_rates = _over_time(with_rates, int(options["n_steps"]))
+        outer = keras.Model(with_rates.inputs, with_rates.outputs[: len(model.outputs)])
     return Student(
-        keras.Model(model.inputs, [*model.outputs, *results]),
+        outer,
+        model,
+        with_rates,
         graph,
         {node.name: names[node.name] for node in relus},
         {node: names[node] for node in sorted(binary)},
@@ -204,7 +213,7 @@ def trained_graph(student: Student, source: Graph) -> Graph:
         student: After training.
         source: The graph that it was built from, as read.
     """
-    trained = read_weights(student.graph, student.model)
+    trained = read_weights(student.graph, student.inner)
     ops = {}
     for node in trained.nodes:
         op = node.op
@@ -218,7 +227,7 @@ def trained_graph(student: Student, source: Graph) -> Graph:
             result.append(dataclasses.replace(node, op=ops.get(node.name, node.op)))
         else:
             rank = len(student.graph.types[node.name].shape)
-            result += _trained_activation(student, node, student.model.get_layer(layer), rank)
+            result += _trained_activation(student, node, student.inner.get_layer(layer), rank)
     plain = PASSES["remove_no_ops"](source)
     return _renamed(plain, tuple(result), student)
 
@@ -334,12 +343,7 @@ def _over_time(model: Any, n_steps: int) -> Any:
 
     repeat, mean = RepeatSteps(n_steps, name="repeat"), MeanOverSteps(n_steps, name="mean")
 
-    def clone(layer: Any) -> Any:
-        return layer
-
     inputs = [keras.Input(tensor.shape[1:], name=tensor.name) for tensor in model.inputs]
     repeated = [repeat(tensor) for tensor in inputs]
-    del clone
     outputs = model(repeated if len(repeated) > 1 else repeated[0])
-    outputs = outputs if isinstance(outputs, list) else [outputs]
     return keras.Model(inputs, [mean(tensor) for tensor in outputs])

@@ -38,9 +38,9 @@ __all__ = ["LAYERS", "TRANSLATED", "build_keras", "encode_keras", "layer_names",
 
 
 def _plain_layer(kind: str, **settings: Any) -> Any:
-    import keras
+    from ...training.table import find_layer
 
-    return getattr(keras.layers, kind)(**settings)
+    return find_layer(kind)(**settings)
 
 
 def build_keras(graph: Graph, *, create: Create = _plain_layer) -> Any:

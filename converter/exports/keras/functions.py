@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ...ir import Node
-from ...ir.ops import BatchNorm, Dense, Relu, Scale, Select
-from .draft import Draft, Value, channels_last, spread
+from ...ir.ops import BatchNorm, Dense, QuantizedRelu, Relu, Scale, Select
+from .draft import Draft, Value, channels_last, refuse, spread
 from .weights import to_keras
 
 
@@ -55,6 +55,31 @@ def _relu(draft: Draft, node: Node, value: Value) -> Value:
 
     positive = draft.layer("ReLU", node.name)(value.tensor)
     return Value(keras.ops.minimum(positive, spread(largest, value.axes)[None]), value.axes)
+
+
+def _quantized_relu(draft: Draft, node: Node, value: Value) -> Value:
+    """A layer of spikeport's own: none of Keras' has a gradient that is of use."""
+    op: Any = node.op
+    axes, x = value.axes, value.tensor
+    if op.threshold.size > 1:
+        if op.threshold.size != len(op.threshold):
+            raise refuse("has a threshold per position, the layer has one per channel")
+        axes = channels_last(len(axes))
+        x = draft.channels_last(value, node.name)
+    if op.shift == 1:
+        half = (op.threshold.reshape(-1) / 2).tolist()
+        if op.n_levels > 1:
+            raise refuse("has a shift of 1 and several levels, expected a shift below 1")
+        signs = draft.layer("BinarySign", node.name, part="sign")(x)
+        layer = draft.layer("Rescaling", node.name, scale=half, offset=half)
+        return Value(layer(signs), axes)
+    layer = draft.layer(
+        "QuantizedReLU", node.name, n_levels=op.n_levels, shift=op.shift,
+        per_channel=op.threshold.size > 1,
+    )  # fmt: skip
+    result = layer(x)
+    layer.set_weights([op.threshold.reshape(-1)])
+    return Value(result, axes)
 
 
 def _flatten(draft: Draft, node: Node, value: Value) -> Value:
@@ -272,6 +297,7 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
     BatchNorm.__name__: _batch_norm,
     Scale.__name__: _scale,
     Relu.__name__: _relu,
+    QuantizedRelu.__name__: _quantized_relu,
     "Flatten": _flatten,
     "Reshape": _reshape,
     "Transpose": _transpose,

@@ -46,6 +46,7 @@ from spikeport.converter.ir.ops import (
     LogSoftmax,
     MaxPool,
     Pad,
+    QuantizedRelu,
     Relu,
     Reshape,
     Scale,
@@ -154,6 +155,11 @@ def _relu() -> Graph:
     return start.add("op", Relu(np.full((1, 1, 1), 40, np.float32))).fire("second").finish()
 
 
+def _quantized_relu() -> Graph:
+    start = Chain().add("conv", conv(4, 2, (3, 3))).fire("first").add("again", conv(4, 4, (1, 1)))
+    return start.add("op", QuantizedRelu(THRESHOLDS, 4)).fire("second").finish()
+
+
 def _flatten() -> Graph:
     start = Chain().add("conv", conv(4, 2, (3, 3))).fire("first").add("op", Flatten())
     return start.finish()
@@ -214,6 +220,7 @@ EXAMPLES: dict[str, Callable[[], Graph]] = {
     "BatchNorm": _batch_norm,
     "Scale": _scale,
     "Relu": _relu,
+    "QuantizedRelu": _quantized_relu,
     "MaxPool": lambda: _behind(MaxPool((2, 2), (2, 2), (1, 1), ((0, 0),) * 2)),
     "AveragePool": lambda: _behind(AveragePool((2, 2), (2, 2), ((0, 0),) * 2)),
     "GlobalAveragePool": lambda: _behind(GlobalAveragePool()),

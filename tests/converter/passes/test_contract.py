@@ -1,11 +1,13 @@
 """Every pass on every sample graph: what it declares holds, and a second run changes nothing."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from spikeport.converter.errors import GraphError, PassError
 from spikeport.converter.ir import Graph, Node, run
-from spikeport.converter.ir.ops import Dense, Identity, Input, Relu
+from spikeport.converter.ir.ops import Dense, Identity, Input, QuantizedRelu, Relu
 from spikeport.converter.passes import PASSES, Keeps, Pass
 from spikeport.converter.passes.contract import SUPPLIED
 from spikeport.converter.recipes import SIMPLIFY
@@ -34,7 +36,20 @@ def prepare(graph: Graph, name: str) -> Graph:
             is_for_neurons and earlier == "insert_neurons"
         ):
             graph = apply(graph, earlier)
-    return graph
+    return quantize(graph) if name == "use_trained_thresholds" else graph
+
+
+def quantize(graph: Graph) -> Graph:
+    """What training makes of the graph: thresholds that differ, channel by channel."""
+    nodes = []
+    for node in graph.nodes:
+        if isinstance(node.op, Relu):
+            n_channels, *others = graph.types[node.name].shape
+            threshold = 1 + np.arange(n_channels, dtype=np.float32) / 8
+            op = QuantizedRelu(threshold.reshape(-1, *(1,) * len(others)), 16)
+            node = dataclasses.replace(node, op=op)
+        nodes.append(node)
+    return graph.replace(nodes=tuple(nodes))
 
 
 def apply(graph: Graph, name: str) -> Graph:

@@ -1,0 +1,1 @@
+"""Graph -> trainable Keras model -> graph: constraints, binarisation, distillation."""

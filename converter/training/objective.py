@@ -1,0 +1,148 @@
+"""The loss: of the labels, of the teacher's outputs, of spikes and operations above a target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from ..ir import Graph
+from ..ir.ops import Conv, Dense
+from .student import Student
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """How much the source network counts.
+
+    Attributes:
+        weight: 0 to 1; what is left is the labels'.
+        temperature: By which potentials are divided before the softmax, > 0.
+
+    Source: Hinton et al. 2015.
+    """
+
+    weight: float = 0.5
+    temperature: float = 2.0
+
+
+class Objective(keras.Model):
+    """What `fit` trains: the student, with a loss of its own.
+
+    loss = (1 - w) cross entropy(labels) + w t^2 KL(teacher / t, student / t)
+           + weight x mean over layers of max(0, rate - target)  + weight x max(0, s / target - 1)
+
+    with s the synaptic operations of a sample as a share of the multiply-accumulates.
+
+    Args:
+        student: Its model gets trained.
+        teacher: A model with the same outputs, or None.
+        distillation: Of the teacher.
+        constraints: As `choose_constraints` gives them.
+    """
+
+    def __init__(
+        self,
+        student: Student,
+        teacher: Any,
+        distillation: Distillation,
+        constraints: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        super().__init__(name="objective")
+        self.rates = constraints.get("firing_rate")
+        self.operations = constraints.get("synaptic_operations")
+        self.counts_spikes = self.rates is not None or self.operations is not None
+        self.student = student.with_rates if self.counts_spikes else student.model
+        self.teacher = teacher
+        if teacher is not None:
+            teacher.trainable = False
+        self.distillation = distillation
+        self.layer_names = list(student.activations.values())
+        self.thresholds = [
+            getattr(student.inner.get_layer(name), "threshold", None) for name in self.layer_names
+        ]
+        n_steps = int(student.options.get("n_levels", student.options.get("n_steps", 1)))
+        self.costs = find_costs(student.graph, tuple(student.activations), n_steps)
+        self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        return self.student(inputs, training=training)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:  # fmt: skip
+        potentials = y_pred[0] if self.counts_spikes else y_pred
+        labels = ops.mean(
+            keras.losses.sparse_categorical_crossentropy(y, potentials, from_logits=True)
+        )
+        share = self.distillation.weight if self.teacher is not None else 0.0
+        loss = (1 - share) * labels
+        if share:
+            loss = loss + share * self._distance(x, potentials)
+        if self.counts_spikes:
+            loss = loss + self._activity(y_pred[1:])
+        return loss
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        self.accuracy.update_state(y, y_pred[0] if self.counts_spikes else y_pred)
+        return self.get_metrics_result()
+
+    @property
+    def metrics(self) -> list[Any]:
+        return [self._loss_tracker, self.accuracy]
+
+    def _distance(self, x: Any, potentials: Any) -> Any:
+        t = self.distillation.temperature
+        taught = ops.stop_gradient(self.teacher(x, training=False)) / t
+        difference = ops.log_softmax(taught) - ops.log_softmax(potentials / t)
+        return t * t * ops.mean(ops.sum(ops.softmax(taught) * difference, axis=-1))
+
+    def _activity(self, results: Any) -> Any:
+        loss = 0.0
+        rates = [
+            ops.abs(result) / (1.0 if threshold is None else ops.stop_gradient(threshold))
+            for result, threshold in zip(results, self.thresholds, strict=True)
+        ]
+        if self.rates is not None:
+            above = [ops.maximum(ops.mean(rate) - self.rates["target"], 0) for rate in rates]
+            loss = loss + self.rates["weight"] * sum(above) / len(above)
+        if self.operations is not None:
+            total = sum(
+                ops.mean(ops.mean(rate, axis=0)) * cost
+                for rate, cost in zip(rates, self.costs, strict=True)
+            )
+            loss = loss + self.operations["weight"] * ops.maximum(
+                total / self.operations["target"] - 1, 0
+            )
+        return loss
+
+
+def find_costs(graph: Graph, activations: tuple[str, ...], n_steps: int) -> list[float]:
+    """Return what a rate of 1 in a layer costs: operations as a share of all connections.
+
+    Args:
+        graph: Analog, simplified.
+        activations: Its ReLUs.
+        n_steps: Spikes of a neuron of rate 1.
+    """
+    totals: dict[str, float] = dict.fromkeys(activations, 0.0)
+    everything = 0.0
+    owners: dict[str, str] = {name: name for name in activations}
+    for node in graph.nodes:
+        if node.name in totals:
+            continue
+        for operand in node.inputs:
+            if isinstance(node.op, Conv | Dense):
+                fan_out = node.op.fan_out(graph.types[operand])
+                connections = float(np.sum(fan_out)) if fan_out is not None else 0.0
+                everything += connections
+                if operand in owners:
+                    totals[owners[operand]] += connections
+            elif operand in owners:
+                owners[node.name] = owners[operand]
+    return [n_steps * totals[name] / max(everything, 1.0) for name in activations]

@@ -1,0 +1,392 @@
+"""train: a network, data and constraints give a trained network that is ready to convert."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError, PassError
+from ..frontends import Source
+from ..ir import Graph
+from .checkpoint import check_same, load_checkpoint, restore, save_checkpoint
+from .constraints import CONSTRAINTS
+from .data import Augment, Samples, check_samples, draw_epoch
+from .objective import Distillation, Objective
+from .student import Binarization, Student, build_student, simplify, trained_graph
+
+N_CALIBRATION = 500
+"""Training samples on which thresholds start."""
+CHECK_EVERY = 20
+"""Steps from one look at the loss to the next."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train.
+
+    Attributes:
+        n_epochs: Passes over the samples.
+        batch_size: Samples per step.
+        learning_rate: Of Adam, at the start; decays to zero along a cosine.
+        seed: Of order, augmentation and noise.
+        distillation: Of the source network; None for labels alone.
+        patience: Stop after so many epochs without a better validation accuracy, and keep the best
+            ones; None for all epochs and the last.
+        progressive: Share of the epochs in which weights stay as they are, only activations are
+            binary.
+    """
+
+    n_epochs: int = 10
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    seed: int = 1
+    distillation: Distillation | None = field(default_factory=Distillation)
+    patience: int | None = None
+    progressive: float = 0.0
+
+    def __post_init__(self) -> None:
+        limits = {"n_epochs": 1, "batch_size": 1, "patience": 1, "seed": 0}
+        for name, least in limits.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise PassError(
+                    f"{_OPTIONS[name]} {value}: expected at least {least}",
+                    hint="leave it out for the default",
+                )
+        if not (0 < self.learning_rate < math.inf):
+            raise PassError(
+                f"--learning-rate {self.learning_rate}: expected a positive number",
+                hint="0.001 is the default",
+            )
+        if not 0 <= self.progressive < 1:
+            raise PassError(
+                f"--progressive {self.progressive}: expected 0 <= share < 1",
+                hint="0.3 keeps the weights as they are for three epochs of ten",
+            )
+
+
+_OPTIONS = {
+    "n_epochs": "--epochs", "batch_size": "--batch-size", "patience": "--patience",
+    "seed": "--seed",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training gives.
+
+    Attributes:
+        graph: As the source's, with trained weights and activations.
+        history: By epoch: loss, accuracy, validation_accuracy (None without), seconds.
+        warnings: One line each.
+    """
+
+    graph: Graph
+    history: tuple[dict[str, Any], ...]
+    warnings: tuple[str, ...]
+
+
+def train(
+    source: Source,
+    samples: Samples,
+    constraints: Mapping[str, Mapping[str, Any]],
+    settings: Settings,
+    *,
+    validation: Samples | None = None,
+    binarization: Binarization | None = None,
+    augment: Augment | None = None,
+    augmentation: str = "none",
+    checkpoint: Path | None = None,
+    callbacks: tuple[Any, ...] = (),
+    progress: Callable[[str], None] = lambda line: None,
+) -> Trained:
+    """Train a network from its weights, under constraints.
+
+    Args:
+        source: The network; it is the teacher, too.
+        samples: To train on.
+        constraints: As `choose_constraints` gives them.
+        settings: How.
+        validation: Looked at after every epoch; needed for `patience`.
+        binarization: None for weights of full precision.
+        augment: Applied to the samples of every epoch, anew.
+        augmentation: Its name, so that a checkpoint is not continued with another one.
+        checkpoint: File that holds the state after every epoch; where it exists, training goes on
+            from it. It stays when training ends.
+        callbacks: Of Keras, for `fit`.
+        progress: Called with a line per epoch.
+
+    Raises:
+        PassError: The network has no single output of classes, or the settings do not fit.
+        DataError: The samples do not fit, or the loss is no number any more.
+        FormatError: The checkpoint is damaged or of another training.
+    """
+    n_classes = _count_classes(source)
+    warnings = check_samples(samples, n_classes)
+    if validation is not None:
+        check_samples(validation, n_classes)
+    if settings.patience is not None and validation is None:
+        raise PassError(
+            "--patience: there is nothing to watch, expected validation samples",
+            hint="give --validation DATA, or --hold-back N",
+        )
+    calibration = (samples.inputs[:N_CALIBRATION],)
+    facts = _facts(source, samples, constraints, settings, binarization, augmentation)
+    kept = None
+    if checkpoint is not None and checkpoint.exists():
+        kept = load_checkpoint(checkpoint)
+        check_same(checkpoint, kept[0].get("training", {}), facts)
+    run = _Run(source, constraints, settings, calibration, binarization, len(samples.labels))
+    if checkpoint is not None and kept is not None:
+        run.restore(checkpoint, *kept)
+    while run.epoch < settings.n_epochs and not run.is_over:
+        entry = run.train_epoch(samples, validation, augment, callbacks)
+        progress(_describe(entry, settings.n_epochs))
+        if checkpoint is not None:
+            save_checkpoint(checkpoint, run.facts(facts), run.variables())
+    run.keep_best()
+    return Trained(trained_graph(run.student, source.graph), tuple(run.history), warnings)
+
+
+class _Run:
+    """A training in progress."""
+
+    def __init__(
+        self,
+        source: Source,
+        constraints: Mapping[str, Mapping[str, Any]],
+        settings: Settings,
+        calibration: tuple[Any, ...],
+        binarization: Binarization | None,
+        n_samples: int,
+    ) -> None:
+        import keras
+
+        keras.utils.set_random_seed(settings.seed)
+        self.settings = settings
+        self.constraints = constraints
+        self.student: Student = build_student(
+            source.graph, constraints, calibration, binarization=binarization, seed=settings.seed
+        )
+        teacher = None
+        if settings.distillation is not None:
+            from ..exports.keras import build_keras
+
+            teacher = build_keras(simplify(source.graph))
+        self.objective = Objective(
+            self.student, teacher, settings.distillation or Distillation(0.0), constraints
+        )
+        n_steps = settings.n_epochs * -(-n_samples // settings.batch_size)
+        schedule = keras.optimizers.schedules.CosineDecay(settings.learning_rate, n_steps)
+        self.optimizer = keras.optimizers.Adam(schedule)
+        # XLA takes longer to compile than a whole training of these networks.
+        self.objective.compile(optimizer=self.optimizer, jit_compile=False)
+        self.objective(calibration[0][:1])
+        self.optimizer.build(self.objective.trainable_variables)
+        self.epoch = 0
+        self.history: list[dict[str, Any]] = []
+        self.best: tuple[float, list[Any]] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether validation has not become better for `patience` epochs."""
+        if self.settings.patience is None or not self.history:
+            return False
+        values = [entry["validation_accuracy"] for entry in self.history]
+        return len(values) - 1 - int(np.argmax(values)) >= self.settings.patience
+
+    def variables(self) -> list[Any]:
+        """Return all that changes: weights, the optimiser's state, and the best weights."""
+        weights = list(self.student.model.weights)
+        best = [] if self.best is None else self.best[1]
+        return [*weights, *self.optimizer.variables, *best]
+
+    def facts(self, training: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a checkpoint says beside the variables."""
+        best = None if self.best is None else self.best[0]
+        return {"training": dict(training), "history": self.history, "best": best}
+
+    def restore(self, path: Path, facts: Mapping[str, Any], values: list[Any]) -> None:
+        """Go on from a checkpoint."""
+        weights = list(self.student.model.weights)
+        n_plain = len(weights) + len(self.optimizer.variables)
+        restore(path, [*weights, *self.optimizer.variables], values[:n_plain])
+        self.history = list(facts.get("history", []))
+        self.epoch = len(self.history)
+        if facts.get("best") is not None:
+            self.best = (float(facts["best"]), values[n_plain:])
+
+    def train_epoch(
+        self,
+        samples: Samples,
+        validation: Samples | None,
+        augment: Augment | None,
+        callbacks: tuple[Any, ...],
+    ) -> dict[str, Any]:
+        """Train one epoch and return its entry of the history."""
+        started = time.perf_counter()
+        settings, epoch = self.settings, self.epoch
+        self._prepare(epoch)
+        inputs, labels = draw_epoch(samples, settings.seed, epoch, augment)
+        watch = _make_watch(self.student, epoch)
+        found = self.objective.fit(
+            inputs, labels, batch_size=settings.batch_size, shuffle=False, verbose=0,
+            initial_epoch=epoch, epochs=epoch + 1, callbacks=[watch, *callbacks],
+        ).history  # fmt: skip
+        loss = float(found["loss"][-1])
+        if not math.isfinite(loss):
+            raise find_culprit(self.student, inputs[: settings.batch_size], epoch)
+        accuracy = None
+        if validation is not None:
+            accuracy = measure(self.student.model, validation)
+            if settings.patience is not None and (self.best is None or accuracy > self.best[0]):
+                weights = [np.array(each) for each in self.student.model.get_weights()]
+                self.best = (accuracy, weights)
+        entry = {
+            "epoch": epoch + 1,
+            "loss": loss,
+            "accuracy": float(found["accuracy"][-1]),
+            "validation_accuracy": accuracy,
+            "seconds": round(time.perf_counter() - started, 2),
+        }
+        self.history.append(entry)
+        self.epoch += 1
+        return entry
+
+    def keep_best(self) -> None:
+        """Go back to the best weights, where there is a choice."""
+        if self.best is not None:
+            self.student.model.set_weights(self.best[1])
+        _sharpen(self.student, self.constraints, 1.0)
+
+    def _prepare(self, epoch: int) -> None:
+        """Set what depends on the epoch alone: random numbers, sharpness, binary weights."""
+        settings = self.settings
+        _seed_layers(self.objective, settings.seed, epoch)
+        _sharpen(self.student, self.constraints, (epoch + 1) / settings.n_epochs)
+        is_binary = epoch >= settings.progressive * settings.n_epochs
+        for name in self.student.binary.values():
+            layer = self.student.inner.get_layer(name)
+            if layer.is_binary != is_binary:
+                layer.is_binary = is_binary
+                self.objective.train_function = None  # traced with what was
+
+
+def measure(model: Any, samples: Samples) -> float:
+    """Return the share of right decisions of a model from inputs to potentials."""
+    outputs = model.predict(samples.inputs, batch_size=500, verbose=0)
+    return float(np.mean(outputs.argmax(axis=1) == samples.labels))
+
+
+def find_culprit(student: Student, inputs: Any, epoch: int) -> DataError:
+    """Return the error that says in which layer the first number is that is none."""
+    import keras
+
+    where = f"{student.inner.name}: its loss"
+    for layer in student.inner.layers:
+        values = [keras.ops.convert_to_numpy(weight) for weight in layer.weights]
+        if not all(np.isfinite(value).all() for value in values):
+            where = f"{layer.name} ({type(layer).__name__}): a weight"
+            break
+        result = layer.output
+        probe = keras.Model(student.inner.inputs, result)
+        if not np.isfinite(keras.ops.convert_to_numpy(probe(inputs, training=True))).all():
+            where = f"{layer.name} ({type(layer).__name__}): its result"
+            break
+    return DataError(
+        f"{where} is NaN or infinite in epoch {epoch + 1}, expected finite numbers",
+        hint="lower --learning-rate; a run that has a checkpoint goes on from the epoch before",
+    )
+
+
+def _make_watch(student: Student, epoch: int) -> Any:
+    import keras
+
+    class Watch(keras.callbacks.Callback):
+        """Stops as soon as the loss is no number."""
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if batch % CHECK_EVERY == 0 and not math.isfinite(float((logs or {})["loss"])):
+                self.model.stop_training = True
+
+    return Watch()
+
+
+def _seed_layers(model: Any, seed: int, epoch: int) -> None:
+    """Set the state of every random layer from seed and epoch: no epoch depends on those before."""
+    for place, layer in enumerate(model._flatten_layers()):
+        generator = getattr(layer, "seed_generator", None)
+        if generator is not None:
+            drawn = np.random.default_rng((seed, epoch, place)).integers(0, 2**31, 2)
+            generator.state.assign(drawn.astype(np.uint32))
+
+
+def _sharpen(student: Student, constraints: Mapping[str, Mapping[str, Any]], done: float) -> None:
+    """Set the sharpness of Whetstone's layers after a share of the training, bottom-up."""
+    if student.constraint != "whetstone":
+        return
+    first, last = (float(constraints["whetstone"][key]) for key in ("first", "last"))
+    n_layers = len(student.activations)
+    share = min(max((done - first) / max(last - first, 1e-9), 0.0), 1.0) * n_layers
+    for place, name in enumerate(student.activations.values()):
+        sharpness = min(max(share - place, 0.0), 1.0)
+        student.inner.get_layer(name).sharpness.assign(sharpness)
+
+
+def _count_classes(source: Source) -> int:
+    graph = source.graph
+    shapes = [graph.types[name].shape for name in graph.outputs]
+    if len(shapes) != 1 or len(shapes[0]) != 1 or shapes[0][0] < 2 or len(graph.inputs) != 1:
+        raise PassError(
+            f"{source.name}: has {len(graph.inputs)} inputs and outputs of shapes {shapes}, "
+            "expected one input and one output of a number per class",
+            hint="training is for classifiers of two classes or more",
+        )
+    return int(shapes[0][0])
+
+
+def _facts(
+    source: Source,
+    samples: Samples,
+    constraints: Mapping[str, Mapping[str, Any]],
+    settings: Settings,
+    binarization: Binarization | None,
+    augmentation: str,
+) -> dict[str, Any]:
+    """Return what must be the same for a checkpoint to be continued."""
+    digest = hashlib.sha256(np.ascontiguousarray(samples.inputs).data)
+    digest.update(np.ascontiguousarray(samples.labels).data)
+    return {
+        "model": source.sha256,
+        "samples": digest.hexdigest(),
+        "constraints": {name: dict(options) for name, options in constraints.items()},
+        "binarization": None if binarization is None else vars(binarization),
+        "n_epochs": settings.n_epochs,
+        "batch_size": settings.batch_size,
+        "learning_rate": settings.learning_rate,
+        "seed": settings.seed,
+        "distillation": settings.distillation and vars(settings.distillation),
+        "patience": settings.patience,
+        "progressive": settings.progressive,
+        "augmentation": augmentation,
+    }
+
+
+def _describe(entry: Mapping[str, Any], n_epochs: int) -> str:
+    parts = [
+        f"epoch {entry['epoch']}/{n_epochs}", f"loss {entry['loss']:.4f}",
+        f"accuracy {100 * entry['accuracy']:.2f} %",
+    ]  # fmt: skip
+    if entry["validation_accuracy"] is not None:
+        parts.append(f"validation {100 * entry['validation_accuracy']:.2f} %")
+    return ", ".join([*parts, f"{entry['seconds']:.1f} s"])
+
+
+__all__ = ["CONSTRAINTS", "Settings", "Trained", "train"]
