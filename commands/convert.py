@@ -16,7 +16,8 @@ from .screen import make_console, show_status
 
 RECIPE_HELP = (
     "rate, light, fitted, classic, diehl, exact, integer, graded, differential, ttfs or auto; "
-    "`spikeport recipes` says what they do."
+    "trained, trained_exact or trained_integer for trained networks; `spikeport recipes` says what "
+    "they do."
 )
 TARGET_HELP = "auto: accuracy-drop=POINTS, n-steps=N; repeatable.  [default: accuracy-drop=0.5]"
 CANDIDATES_HELP = "auto: recipes to search, with commas between; default: all with spikes 0 or 1."

@@ -39,5 +39,5 @@ def binarize(weight: Array, scheme: str) -> Array:
         n_large = np.maximum(is_large.sum(axis=1, keepdims=True), 1)
         scale = (size * is_large).sum(axis=1, keepdims=True) / n_large
         signs = signs * is_large
-    result = signs * np.maximum(scale, LEAST).astype(np.float32)
+    result = signs * np.maximum(scale, LEAST).astype(np.float32) + np.float32(0)  # no -0
     return np.asarray(result.reshape(weight.shape), np.float32)

@@ -20,6 +20,7 @@ from ...ir.ops import (
     Dense,
     MaxPool,
     Pad,
+    QuantizedRelu,
     Relu,
     Scale,
     Softmax,
@@ -77,6 +78,25 @@ def _relu(draft: Draft, graph: Graph, node: Node, *operands: str) -> str:
     positive = draft.add("Relu", *operands, name=f"{node.name}.positive")
     cap = draft.constant(op.max_value, name=f"{node.name}.max_value")
     return draft.add("Min", positive, cap, name=node.name)
+
+
+def _quantized_relu(draft: Draft, graph: Graph, node: Node, *operands: str) -> str:
+    op: Any = node.op
+    n = np.float32(op.n_levels)
+
+    def with_constant(operator: str, x: str, value: Any, part: str, name: str = "") -> str:
+        constant = draft.constant(np.float32(value), name=f"{node.name}.{part}")
+        return draft.add(operator, x, constant, name=name or f"{node.name}.{operator.lower()}")
+
+    quotient = with_constant("Div", *operands, op.threshold, "threshold")
+    scaled = with_constant("Mul", quotient, n, "n_levels")
+    shifted = with_constant("Add", scaled, op.shift % 1, "shift")
+    levels = draft.add("Floor", shifted, name=f"{node.name}.floor")
+    if op.shift == 1:
+        levels = with_constant("Add", levels, 1, "one")
+    positive = with_constant("Max", levels, 0, "least")
+    capped = with_constant("Min", positive, n, "most")
+    return with_constant("Mul", capped, op.threshold / n, "unit", node.name)
 
 
 def _max_pool(draft: Draft, graph: Graph, node: Node, *operands: str) -> str:
@@ -233,6 +253,7 @@ OPERATORS: dict[str, Translation] = {
     BatchNorm.__name__: _batch_norm,
     Scale.__name__: _scale,
     Relu.__name__: _relu,
+    QuantizedRelu.__name__: _quantized_relu,
     MaxPool.__name__: _max_pool,
     AveragePool.__name__: _average_pool,
     "GlobalAveragePool": _global_average_pool,
