@@ -92,7 +92,12 @@ OPTIONS = {
 
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize(
-    "recipe", [name for name, recipe in RECIPES.items() if "insert_neurons" in recipe.passes]
+    "recipe",
+    [
+        name
+        for name, recipe in RECIPES.items()
+        if "insert_neurons" in recipe.passes and "use_trained_thresholds" not in recipe.passes
+    ],
 )
 def test_options_of_neurons_on_every_recipe(recipe, option, model):
     """Causal recipes take them; schedules, which are exact, refuse them in one line."""

@@ -88,7 +88,7 @@ def _quantized_relu(draft: Draft, graph: Graph, node: Node, *operands: str) -> s
         constant = draft.constant(np.float32(value), name=f"{node.name}.{part}")
         return draft.add(operator, x, constant, name=name or f"{node.name}.{operator.lower()}")
 
-    quotient = with_constant("Div", *operands, op.threshold, "threshold")
+    quotient = with_constant("Div", operands[0], op.threshold, "threshold")
     scaled = with_constant("Mul", quotient, n, "n_levels")
     shifted = with_constant("Add", scaled, op.shift % 1, "shift")
     levels = draft.add("Floor", shifted, name=f"{node.name}.floor")
