@@ -6,7 +6,6 @@ step by step because no result flows back.
 
 from __future__ import annotations
 
-import itertools
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -67,18 +66,20 @@ def compile_graph(graph: Graph, *, n_threads: int = 1, encoder: Encoder | None =
     short = counts.compile_graph(graph, n_threads=n_threads) if counts.is_exact(graph) else None
     fallbacks = () if short else plan.fallbacks
     runner = EventRunner(fed, plan, n_threads, fallbacks, notices, short=short, encoder=encoder)
-    # one sample of zeros compiles the kernels, or loads them from the cache
+    # zeros compile the kernels, or load them from the cache
     shapes = tuple(graph.types[name].shape for name in graph.inputs)
     if encoder is not None:
         shapes = encoder.shapes(graph, 1)
-    runner.run(tuple(np.zeros((1, *shape), np.float32) for shape in shapes), 1)
+    for n_samples in (1, 2) if graph.metadata.get("n_steps") == 1 else (1,):  # see `_run`
+        runner.run(tuple(np.zeros((n_samples, *shape), np.float32) for shape in shapes), 1)
     return runner
 
 
 def has_compiled() -> bool:
     """Return whether this process has compiled a kernel, or is doing so: none was kept on disk."""
-    module = sys.modules.get(f"{__name__.rpartition('.engines')[0]}.kernels.events")
-    kernels = () if module is None else vars(module).values()
+    start = f"{__name__.rpartition('.engines')[0]}.kernels."
+    modules = [module for name, module in list(sys.modules.items()) if name.startswith(start)]
+    kernels = [value for module in modules for value in vars(module).values()]
     return any(
         sum(kernel.stats.cache_misses.values()) for kernel in kernels if hasattr(kernel, "stats")
     )
@@ -128,17 +129,24 @@ class EventRunner:
     ) -> Simulation:
         n_samples = len(arrays[0])
         results = _Results(self.graph, n_samples, n_steps, count_spikes)
-        numbers = itertools.count()
+        is_plain = self.encoder is None and exit_rule is None and not count_spikes
+        # one step each: the steps of a block are samples, so that kernels are called less often
+        are_steps = is_plain and n_steps == 1 and n_samples > 1 and self.plan.takes_samples
+        n_together = self.plan.arena.n_steps if are_steps else 1
+        starts = iter(range(0, n_samples, n_together))
         stop = threading.Event()
 
         def work() -> Memory:
             memory = self._take_memory(n_steps, Constants(self.graph, arrays))
-            while not stop.is_set() and (sample := next(numbers)) < n_samples:
-                fed = tuple(array[sample : sample + 1] for array in arrays)
-                self._simulate(memory, fed, n_steps, sample, results, stop, exit_rule)
+            while not stop.is_set() and (first := next(starts, None)) is not None:
+                fed = tuple(array[first : first + n_together] for array in arrays)
+                if are_steps:
+                    self._simulate_once(memory, fed, first, results)
+                else:
+                    self._simulate(memory, fed, n_steps, first, results, stop, exit_rule)
             return memory
 
-        n_workers = min(self.n_threads, n_samples)
+        n_workers = min(self.n_threads, -(-n_samples // n_together))
         if n_workers <= 1:
             memories = [work()]
         else:
@@ -167,6 +175,34 @@ class EventRunner:
         for node in neurons(self.graph):
             memory.spikes[node.name] = 0
         return memory
+
+    def _simulate_once(
+        self, memory: Memory, inputs: tuple[Array, ...], first: int, results: _Results
+    ) -> None:
+        """Simulate samples from `first` on for one step each."""
+        memory.constants = Constants(self.graph, inputs)
+        memory.counts = {}
+        memory.first_step = memory.last_spike = 0
+        memory.n_samples = n_now = len(inputs[0])
+        wanted = memory.operations_table
+        memory.operations_table = np.zeros((len(wanted), n_now), np.int64)
+        memory.operations = dict(zip(memory.operations, memory.operations_table, strict=True))
+        for stage in self.plan.stages:
+            stage.begin(memory)
+        for stage in self.plan.stages:
+            stage.run(memory, n_now)
+        for number, (name, unit) in enumerate(
+            zip(self.plan.outputs, output_units(self.graph), strict=True)
+        ):
+            is_block = name in memory.blocks
+            values = memory.blocks[name] if is_block else memory.constants[name]
+            means = values.astype(np.float64) * unit
+            results.outputs[number][0, first : first + n_now] = means
+        results.steps[first : first + n_now] = 1
+        wanted[:, 0] += memory.operations_table.sum(axis=1)
+        memory.operations_table = wanted
+        memory.operations = dict(zip(memory.operations, wanted, strict=True))
+        memory.n_samples = 0
 
     def _simulate(
         self,

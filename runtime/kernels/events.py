@@ -57,7 +57,7 @@ def _list_line(
 def fire(
     masks, source_levels, taps, tap_starts, lines, sets, table, values, n_steps, ids, levels,
     offsets, room, rows, block_size, bias, bias_stride, bias_step_stride, potential, threshold,
-    threshold_stride, out, line_length, n_steps_stored, n_words, to_zero, uniform, lanes, reach,
+    threshold_stride, out, line_length, n_steps_stored, n_words, reset, uniform, lanes, reach,
     counted,
 ):  # fmt: skip
     """Integrate and fire all neurons of one layer for `n_steps` steps.
@@ -90,7 +90,7 @@ def fire(
         line_length: Positions of a line.
         n_steps_stored: Steps that `out` has room for.
         n_words: Words per position and step.
-        to_zero: Tuple; empty if neurons are reset by subtraction.
+        reset: Tuple; its length is the kind of reset, see `neurons.emit_fire`.
         uniform: Tuple; empty if biases or thresholds differ from position to position.
         lanes: Tuple; its length is the number of channels in a block.
         reach: Tuple; its length is how many outputs a column reaches.
@@ -123,7 +123,7 @@ def fire(
                         bias_stride, state, channel + position * n_channels, n_channels,
                         threshold, channel + position * threshold_stride, threshold_stride,
                         out, channel // 8 + place + step * step_bytes, 8 * n_words,
-                        to_zero, uniform, lanes, reach, counted,
+                        reset, uniform, lanes, reach, counted,
                     )  # fmt: skip
     return n_fired
 
@@ -169,7 +169,7 @@ def add_currents(
 @njit(cache=True, nogil=True, boundscheck=False)
 def fire_given(
     n_steps, bias, bias_stride, bias_step_stride, potential, threshold, threshold_stride, out,
-    line_length, n_steps_stored, n_words, to_zero, lanes,
+    line_length, n_steps_stored, n_words, reset, lanes,
 ):  # fmt: skip
     """Do what `fire` does for a layer whose currents are known; its arguments are among those."""
     width = len(lanes)
@@ -192,14 +192,14 @@ def fire_given(
                     n_fired += fire_steps(
                         bias, current, bias_stride, bias_step_stride, state, place, n_channels,
                         threshold, limit, threshold_stride, out, mask, n_words * 8,
-                        step_bytes, n_steps, to_zero, lanes,
+                        step_bytes, n_steps, reset, lanes,
                     )  # fmt: skip
                     number += together
                 else:
                     n_fired += fire_steps_here(
                         bias, current, bias_stride, bias_step_stride, state, place, n_channels,
                         threshold, limit, threshold_stride, out, mask, n_words * 8,
-                        step_bytes, n_steps, to_zero, lanes,
+                        step_bytes, n_steps, reset, lanes,
                     )  # fmt: skip
                     number += 1
     return n_fired

@@ -22,14 +22,20 @@ def n_side_by_side(n_lanes: int) -> int:
 
 
 def emit_fire(
-    builder: Any, potential: Any, current: Any, limit: Any, to_zero: bool, target: Any
+    builder: Any, potential: Any, current: Any, limit: Any, reset: int, target: Any
 ) -> tuple[Any, Any]:
-    """Emit one step of neurons; return potentials behind it and the number of spikes."""
+    """Emit one step of neurons; return potentials behind it and the number of spikes.
+
+    `reset` is how many entries the tuple has that says so: none if the threshold is subtracted, one
+    if potentials become zero, two if they become what they were, because every step is a sample.
+    """
     n = potential.type.count
     before = builder.fadd(potential, current)
     fired = builder.fcmp_ordered(">=", before, limit)
     nothing = zeros(potential.type)
-    if to_zero:
+    if reset == 2:
+        after = potential
+    elif reset:
         after = builder.select(fired, nothing, before)
     else:
         after = builder.fsub(before, builder.select(fired, limit, nothing))
@@ -43,7 +49,7 @@ def _steps(n_places: int) -> Any:
     """Return the code of `fire_steps` at so many positions side by side."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        to_zero = len(signature.args[-2]) > 0
+        reset = len(signature.args[-2])
         vector = ir.VectorType(F32, len(signature.args[-1]))
 
         def at(array: int, place: int) -> Any:
@@ -67,7 +73,7 @@ def _steps(n_places: int) -> Any:
                     potentials[place],
                     load(builder, builder.gep(currents[place], [along]), vector),
                     limits[place],
-                    to_zero,
+                    reset,
                     builder.gep(targets[place], [far]),
                 )
                 counted = builder.add(counted, n_now)
@@ -84,11 +90,11 @@ def _steps(n_places: int) -> Any:
 
 
 def _steps_signature(*arguments: Any) -> Any:
-    bias, potential, threshold, masks, to_zero, lanes = arguments
+    bias, potential, threshold, masks, reset, lanes = arguments
     return types.intp(
         bias, types.intp, types.intp, types.intp, potential, types.intp, types.intp,
         threshold, types.intp, types.intp, masks, types.intp, types.intp, types.intp, types.intp,
-        to_zero, lanes,
+        reset, lanes,
     )  # fmt: skip
 
 
@@ -96,18 +102,17 @@ def _steps_signature(*arguments: Any) -> Any:
 def fire_steps(
     typing: Any, bias: Any, b: Any, stride: Any, step_stride: Any, potential: Any, p: Any,
     p_stride: Any, threshold: Any, t: Any, t_stride: Any, masks: Any, m: Any, m_stride: Any,
-    step_bytes: Any, n_steps: Any, to_zero: Any, lanes: Any,
+    step_bytes: Any, n_steps: Any, reset: Any, lanes: Any,
 ) -> Any:  # fmt: skip
     """All steps of neurons whose currents are given, at `n_side_by_side` positions.
 
     The strides lead from one position to the next, `step_stride` and `step_bytes` from one step to
-    the next. Bit c of masks[m:] says whether neuron c fired; `to_zero` is empty if neurons are
-    reset by subtraction.
+    the next. Bit c of masks[m:] says whether neuron c fired; `reset` is as `emit_fire` says.
 
     Returns:
         How many fired.
     """
-    signature = _steps_signature(bias, potential, threshold, masks, to_zero, lanes)
+    signature = _steps_signature(bias, potential, threshold, masks, reset, lanes)
     return signature, _steps(n_side_by_side(len(lanes)))
 
 
@@ -115,7 +120,7 @@ def fire_steps(
 def fire_steps_here(
     typing: Any, bias: Any, b: Any, stride: Any, step_stride: Any, potential: Any, p: Any,
     p_stride: Any, threshold: Any, t: Any, t_stride: Any, masks: Any, m: Any, m_stride: Any,
-    step_bytes: Any, n_steps: Any, to_zero: Any, lanes: Any,
+    step_bytes: Any, n_steps: Any, reset: Any, lanes: Any,
 ) -> Any:  # fmt: skip
     """As `fire_steps`, at one position."""
-    return _steps_signature(bias, potential, threshold, masks, to_zero, lanes), _steps(1)
+    return _steps_signature(bias, potential, threshold, masks, reset, lanes), _steps(1)

@@ -1,4 +1,4 @@
-"""Kernel of max-pooling over spikes: it looks only at the neurons that have just fired."""
+"""Kernels of max-pooling over spikes: over time, only neurons that have just fired matter."""
 
 from __future__ import annotations
 
@@ -55,4 +55,20 @@ def pool_spikes(
                             best[window, channel] = counts[member, channel]
                             fired |= one << np.uint64(bit)
                         mask &= mask - one
+                pooled[place + word] = fired
+
+
+@njit(cache=True, nogil=True, boundscheck=False)
+def unite_spikes(
+    masks, step_words, places, n_steps, members, first_member, pooled, pooled_words, pooled_places,
+    n_words,
+):  # fmt: skip
+    """Max-pooling where every step is a sample of its own; arguments as in `pool_spikes`."""
+    for window in range(len(pooled_places)):
+        for step in range(n_steps):
+            place = pooled_places[window] + step * pooled_words
+            for word in range(n_words):
+                fired = np.uint64(0)
+                for number in range(first_member[window], first_member[window + 1]):
+                    fired |= masks[places[members[number]] + step * step_words + word]
                 pooled[place + word] = fired

@@ -139,7 +139,7 @@ def fire_line(
     typing: Any, ids: Any, levels: Any, values: Any, offsets: Any, o: Any, o_stride: Any,
     o_end: Any, n_columns: Any, rows: Any, r: Any, bias: Any, b: Any, b_stride: Any, potential: Any,
     p: Any, p_stride: Any, threshold: Any, t: Any, t_stride: Any, masks: Any, m: Any, m_stride: Any,
-    to_zero: Any, uniform: Any, lanes: Any, reach: Any, counted: Any,
+    reset: Any, uniform: Any, lanes: Any, reach: Any, counted: Any,
 ) -> Any:  # fmt: skip
     """One step of the neurons of a line, `len(lanes)` channels; return how many fired.
 
@@ -147,13 +147,13 @@ def fire_line(
     stop = offsets[o + x * o_stride + o_end]; an event adds the weights at
     rows[r + reach * lanes * id :], times values[levels[same place]] if `counted`. The other current
     of output n of the line is bias[b + n * b_stride :], and likewise for potentials and thresholds.
-    Bit i of masks[m + n * m_stride :] says whether its neuron i fired. `to_zero`, if not empty, is
+    Bit i of masks[m + n * m_stride :] says whether its neuron i fired. `reset`, if not empty, is
     the kind of reset; `uniform`, if not empty, says that the strides of bias and threshold are 0.
     """
     arguments = types.intp(
         ids, levels, values, offsets, types.intp, types.intp, types.intp, types.intp, rows,
         types.intp, bias, types.intp, types.intp, potential, types.intp, types.intp, threshold,
-        types.intp, types.intp, masks, types.intp, types.intp, to_zero, uniform, lanes, reach,
+        types.intp, types.intp, masks, types.intp, types.intp, reset, uniform, lanes, reach,
         counted,
     )  # fmt: skip
 
@@ -174,9 +174,7 @@ def fire_line(
             place = at(13, output)
             current = builder.fadd(total, bias)
             before = load(builder, place, vector)
-            after, n_fired = emit_fire(
-                builder, before, current, limit, len(to_zero) > 0, at(19, output)
-            )
+            after, n_fired = emit_fire(builder, before, current, limit, len(reset), at(19, output))
             builder.store(after, as_pointer(builder, place, vector), align=4)
             return n_fired
 

@@ -16,7 +16,7 @@ MAX_ENTRIES = 2**22
 
 
 class Constants:
-    """Values of the nodes that do not lie behind a neuron, [1, ...], by name, for one sample."""
+    """Values of the nodes that do not lie behind a neuron, [N, ...], by name, for N samples."""
 
     def __init__(self, graph: Graph, inputs: tuple[Array, ...]) -> None:
         self._graph = graph
@@ -47,11 +47,12 @@ class ConstantConv:
     bias: Array
 
     def compute(self, constants: Constants) -> Array:
-        """Return the result of the sample, [positions, C_out]."""
-        flat = constants[self.operand].reshape(-1)
-        padded = np.empty(len(flat) + 1, np.float32)
-        padded[0], padded[1:] = 0, flat
-        result: Array = np.matmul(padded.take(self.index), self.weight)
+        """Return the results, [N, positions, C_out]; each is multiplied by itself."""
+        value = constants[self.operand]
+        flat = value.reshape(len(value), -1)
+        padded = np.empty((len(flat), flat.shape[1] + 1), np.float32)
+        padded[:, 0], padded[:, 1:] = 0, flat
+        result: Array = np.matmul(padded.take(self.index, axis=1), self.weight)
         result += self.bias
         return result
 

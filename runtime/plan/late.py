@@ -12,3 +12,11 @@ def kernels() -> Any:
     from ..kernels import events
 
     return events
+
+
+@functools.cache
+def bit_kernels() -> Any:
+    """Return the module of the kernels for weights that are bits."""
+    from ..kernels import bits
+
+    return bits

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...converter.ir import Array, IntegrateFire, Node, Reset
+from .bits import Bits
 from .constants import ConstantConv
 from .gather import Gather
-from .late import kernels
+from .late import bit_kernels, kernels
 from .layouts import (
     aligned,
     by_position,
@@ -42,43 +43,53 @@ class Bias:
     n_positions: int
 
     def begin(self, memory: Memory, n_steps: int) -> None:
-        """Add up what is the same at every step of the sample."""
+        """Add up what is the same at every step of the sample, or of every sample."""
         if not (self.convs or self.constants or self.blocks):
             memory.arrays[self] = self.static.reshape(-1)
             return
-        n_channels = self.static.shape[1]
-        if self not in memory.arrays:
-            memory.arrays[self] = aligned((self.n_positions, n_channels), np.float32).reshape(-1)
-            if self.blocks:
-                shape = (n_steps, self.n_positions, n_channels)
-                memory.arrays[self, "blocks"] = aligned(shape, np.float32)
-        total = memory.arrays[self].reshape(self.n_positions, n_channels)
+        n_samples = memory.n_samples
+        key = (self, "samples" if n_samples else "sample")
+        shape = (n_steps if n_samples else 1, self.n_positions, self.static.shape[1])
+        if key not in memory.arrays:
+            memory.arrays[key] = aligned(shape, np.float32)
+        total = memory.arrays[key][: n_samples or 1]
         total[:] = self.static
         values = [conv.compute(memory.constants) for conv in self.convs]
         values += [channels_last(memory.constants[name]) for name in self.constants]
         for value in values:
-            total[:, : value.shape[1]] += value
+            total[:, :, : value.shape[2]] += value
+        memory.arrays[self] = total.reshape(-1)
 
-    def current(self, memory: Memory) -> tuple[Array, int, int]:
-        """Return the current, and its entries from one position and one step to the next."""
+    def current(self, memory: Memory, n_steps: int) -> tuple[Array, int, int]:
+        """Return the current, and its entries from one position and one step to the next.
+
+        Args:
+            memory: After `begin`.
+            n_steps: Steps of a block.
+        """
         same: Array = memory.arrays[self]
         n_channels = self.static.shape[1]
         stride = n_channels if len(same) > n_channels else 0
+        is_by_step = memory.n_samples and len(same) > self.static.size
+        step_stride = self.n_positions * n_channels
         if not self.blocks:
-            return same, stride, 0
-        total: Array = memory.arrays[self, "blocks"]
+            return same, stride, step_stride if is_by_step else 0
+        key = (self, "blocks")
+        if key not in memory.arrays:
+            memory.arrays[key] = aligned((n_steps, self.n_positions, n_channels), np.float32)
+        total: Array = memory.arrays[key]
         for number, name in enumerate(self.blocks):
             value = memory.blocks[name]
-            n_steps = len(value)
-            flat = value.reshape(n_steps, -1, self.n_positions).transpose(0, 2, 1)
+            n_now = len(value)
+            flat = value.reshape(n_now, -1, self.n_positions).transpose(0, 2, 1)
             if number == 0:
-                total[:n_steps] = same.reshape(-1, n_channels)
-            total[:n_steps, :, : flat.shape[2]] += flat
-        return total.reshape(-1), n_channels, self.n_positions * n_channels
+                total[:n_now] = same.reshape(n_now if is_by_step else 1, -1, n_channels)
+            total[:n_now, :, : flat.shape[2]] += flat
+        return total.reshape(-1), n_channels, step_stride
 
-    def by_step(self, memory: Memory, n_steps: int) -> Array:
+    def by_step(self, memory: Memory, n_steps: int, n_stored: int) -> Array:
         """Return the current as what broadcasts to [steps, positions, channels]."""
-        current, _, step_stride = self.current(memory)
+        current, _, step_stride = self.current(memory, n_stored)
         n_channels = self.static.shape[1]
         if step_stride:
             return current.reshape(-1, self.n_positions, n_channels)[:n_steps]
@@ -131,7 +142,7 @@ class FireStage:
 
     node: Node
     shape: tuple[int, ...]
-    gather: Gather
+    gather: Gather | Bits
     bias: Bias
     threshold: Array
     initial: Array
@@ -154,11 +165,11 @@ class FireStage:
 
     def run(self, memory: Memory, n_steps: int) -> None:
         gather, masks = self.gather, memory.layers[self.node.name]
-        current, position_stride, step_stride = self.bias.current(memory)
+        current, position_stride, step_stride = self.bias.current(memory, self.n_steps)
         n_positions, n_channels = memory.arrays[self].shape
-        if gather.is_split:
+        if isinstance(gather, Gather) and gather.is_split:
             out = memory.arrays[self, "currents"]
-            out[:n_steps] = self.bias.by_step(memory, n_steps)
+            out[:n_steps] = self.bias.by_step(memory, n_steps, self.n_steps)
             add_currents(gather, memory, n_steps, out, masks.shape[2])
             current, position_stride = out.reshape(-1), n_channels
             step_stride = n_positions * n_channels
@@ -174,9 +185,15 @@ class FireStage:
             masks.shape[2],
             masks.shape[1],
             masks.shape[3],
-            (0,) * self.to_zero,
+            (0,) * 2 if memory.n_samples else (0,) * self.to_zero,
         )
-        if gather.is_split or not len(gather.taps):
+        if isinstance(gather, Bits):
+            n_fired = bit_kernels().fire_bits(
+                memory.masks, gather.step_words, gather.taps, gather.tap_starts, gather.n_words,
+                n_steps, memory.patches, gather.weights, gather.scale, *neurons,
+                gather.lanes, gather.planes,
+            )  # fmt: skip
+        elif gather.is_split or not len(gather.taps):
             n_fired = kernels().fire_given(n_steps, *neurons, gather.lanes)
         else:
             n_fired = kernels().fire(
@@ -193,7 +210,7 @@ class FireStage:
 def make_fire_stage(
     node: Node,
     shape: tuple[int, ...],
-    gather: Gather,
+    gather: Gather | Bits,
     bias: Bias,
     n_steps: int,
     first_word: int,
@@ -227,7 +244,7 @@ class CurrentStage:
 
     def run(self, memory: Memory, n_steps: int) -> None:
         out = memory.arrays[self]
-        out[:n_steps] = self.bias.by_step(memory, n_steps)
+        out[:n_steps] = self.bias.by_step(memory, n_steps, self.n_steps)
         if len(self.gather.taps):
             add_currents(self.gather, memory, n_steps, out, line_length(self.shape))
         n_channels = split_shape(self.shape)[1]

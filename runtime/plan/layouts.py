@@ -41,9 +41,9 @@ def fill_up(values: Array, n_channels: int, filler: np.float32) -> Array:
 
 
 def channels_last(value: Array) -> Array:
-    """Return a sample [1, C, ...] as [positions, C]."""
+    """Return samples [N, C, ...] as [N, positions, C]."""
     n_positions, n_channels = split_shape(value.shape[1:])
-    return value.reshape(n_channels, n_positions).T
+    return value.reshape(len(value), n_channels, n_positions).transpose(0, 2, 1)
 
 
 def channels_first(values: Array, shape: tuple[int, ...]) -> Array:

@@ -31,6 +31,7 @@ class Arena:
         n_pooling_words: Of all poolings.
         n_ids: The most events of a line of outputs in one step.
         n_offsets: The most columns of a line, in all steps.
+        n_patch_words: The most words that a neuron whose weights are bits sees, in all steps.
     """
 
     n_steps: int
@@ -40,6 +41,7 @@ class Arena:
     n_pooling_words: int = 0
     n_ids: int = 0
     n_offsets: int = 0
+    n_patch_words: int = 0
 
     def add_layer(self, name: str, shape: tuple[int, ...]) -> None:
         """Make room for the spikes of a node."""
@@ -61,7 +63,7 @@ class Arena:
         """Bytes of spikes and lists, per thread."""
         pooled = (8 + WORD) * self.n_pooling_words
         lists = 3 * self.room * self.n_steps + 4 * self.n_offsets
-        return 8 * self.n_layer_words + pooled + lists
+        return 8 * (self.n_layer_words + self.n_patch_words) + pooled + lists
 
     @property
     def room(self) -> int:
@@ -81,6 +83,7 @@ class Memory:
         levels: How many spikes they stand for.
         offsets: Where those of a column and step begin.
         room: Entries of `ids` for one step.
+        patches: Words that the neurons of a position see, for all steps.
         constants: What is the same at every step, for this sample.
         layers: Spikes by node, [lines, steps, positions of a line, words], in `masks`.
         blocks: Values by node of the steps of this block, [steps, ...].
@@ -91,6 +94,7 @@ class Memory:
         counts: Spikes by node of this sample, [positions, channels]; empty if not wanted.
         first_step: Of this block.
         last_spike: Steps of this sample after which no neuron of TallyStage has fired so far.
+        n_samples: If not 0, the steps are so many samples, simulated for one step each.
     """
 
     masks: npt.NDArray[np.uint64]
@@ -100,6 +104,7 @@ class Memory:
     levels: npt.NDArray[np.uint8]
     offsets: npt.NDArray[np.int32]
     room: int
+    patches: npt.NDArray[np.uint64]
     constants: Constants
     layers: dict[str, npt.NDArray[np.uint64]] = field(default_factory=dict)
     blocks: dict[str, Array] = field(default_factory=dict)
@@ -110,6 +115,7 @@ class Memory:
     counts: dict[str, Ints] = field(default_factory=dict)
     first_step: int = 0
     last_spike: int = 0
+    n_samples: int = 0
 
     def count(self, name: str, operations: Ints) -> None:
         """Add synaptic operations of the steps of this block."""
@@ -127,6 +133,7 @@ def make_memory(arena: Arena, constants: Constants) -> Memory:
         np.empty(arena.room * arena.n_steps, np.uint8),
         np.zeros(arena.n_offsets, np.int32),
         arena.room,
+        np.zeros(arena.n_patch_words, np.uint64),
         constants,
     )
 

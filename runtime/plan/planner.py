@@ -1,9 +1,7 @@
-"""plan_graph: a spiking graph as stages. RULES says what each op becomes."""
+"""plan_graph: a spiking graph as stages."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,78 +9,38 @@ import numpy as np
 from ...converter.ir import (
     Array,
     Graph,
-    IntegrateFire,
     Neuron,
     Node,
-    Op,
-    SpikingMaxPool,
+    StatefulOp,
     StepInput,
 )
-from ...converter.ir.ops import (
-    Add,
-    AveragePool,
-    Concatenate,
-    Conv,
-    Dense,
-    Flatten,
-    GlobalAveragePool,
-    Identity,
-    InsertZeros,
-    Pad,
-    Reshape,
-    Scale,
-    Transpose,
-)
-from ...converter.ir.windows import Window
 from ..simulation import fan_outs
+from .affine import Affine
 from .constants import find_constant_conv
 from .gather import Gather, make_gather
-from .layers import Bias, CurrentStage, make_fire_stage
-from .layouts import by_position, fill_up
+from .layers import Bias, CurrentStage
+from .layouts import fill_up
 from .memory import Arena, steps_per_block
+from .rules import RULES
 from .stages import (
     ApplyStage,
     CountStage,
+    FixedCountStage,
     PackStage,
     Stage,
     TallyStage,
     UnpackStage,
-    make_max_pool_stage,
     make_operations_stage,
     make_sum_stage,
 )
-from .terms import Term, conv_terms, dense_terms, scale_terms
+from .terms import Current, scale_terms
 from .views import (
     Ints,
     Sites,
     View,
-    concatenate,
-    layer_of,
-    pool,
-    rearrange,
     split_shape,
     view_layer,
 )
-
-MAX_TAPS = 2**27
-"""Taps of one layer; more would need too much memory for the lists of them."""
-
-
-@dataclass(frozen=True, eq=False)
-class Current:
-    """The value of a node without neurons: a sum that is not worked out yet.
-
-    Attributes:
-        terms: What comes from events.
-        static: [positions or 1, channels].
-        constants: Nodes that are the same at every step.
-        blocks: Nodes that are there as values.
-    """
-
-    terms: tuple[Term, ...]
-    static: Array
-    constants: tuple[str, ...] = ()
-    blocks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +59,15 @@ class Plan:
     outputs: tuple[str, ...]
     fallbacks: tuple[str, ...]
 
+    @property
+    def takes_samples(self) -> bool:
+        """Whether the steps of a block may be samples that are simulated for one step each."""
+        return not any(
+            isinstance(stage, TallyStage)
+            or (isinstance(stage, ApplyStage) and isinstance(stage.node.op, StatefulOp))
+            for stage in self.stages
+        )
+
 
 def plan_graph(graph: Graph) -> Plan:
     """Compile a spiking graph.
@@ -108,7 +75,7 @@ def plan_graph(graph: Graph) -> Plan:
     Raises:
         SimulationError: A layer is too large.
     """
-    planner = _Planner(graph)
+    planner = Planner(graph)
     for node in graph.nodes:
         if node.name in graph.varying:
             planner.add(node)
@@ -122,7 +89,7 @@ def plan_graph(graph: Graph) -> Plan:
 
 
 @dataclass(eq=False)
-class _Planner:
+class Planner:
     """The plan so far.
 
     Attributes:
@@ -130,6 +97,7 @@ class _Planner:
         stages: In order.
         views: Results that are events, by name.
         currents: Results that are sums not worked out.
+        affines: Results that are events but for a scale and a shift.
         blocks: Results that are there as values.
         layers: Results that are there as spike masks.
         fallbacks: Nodes that run in the reference engine's code.
@@ -140,6 +108,7 @@ class _Planner:
     stages: list[Stage] = field(default_factory=list)
     views: dict[str, View] = field(default_factory=dict)
     currents: dict[str, Current] = field(default_factory=dict)
+    affines: dict[str, Affine] = field(default_factory=dict)
     blocks: set[str] = field(default_factory=set)
     layers: set[str] = field(default_factory=set)
     fallbacks: list[str] = field(default_factory=list)
@@ -162,6 +131,8 @@ class _Planner:
             self.currents[node.name] = result
             if len(self.graph.consumers[node.name]) > 1:
                 self.block(node.name)
+        elif isinstance(result, Affine):
+            self.affines[node.name] = result
         self.count(node)
 
     def view(self, name: str) -> View | None:
@@ -176,6 +147,13 @@ class _Planner:
                 self.views[name] = view_layer(name, type_.shape)
         return self.views.get(name)
 
+    def affine(self, name: str) -> Affine | None:
+        """Return a result as scaled and shifted events, if it is."""
+        if name in self.affines:
+            return self.affines[name]
+        view = self.view(name)
+        return None if view is None else Affine(view)
+
     def current(self, name: str) -> Current:
         """Return a result as a sum that a layer can work out."""
         shape = self.graph.types[name].shape
@@ -184,8 +162,9 @@ class _Planner:
             return Current((), nothing, constants=(name,))
         if name in self.blocks and name not in self.views:
             return Current((), nothing, blocks=(name,))
-        if name in self.currents:
-            return self.currents[name]
+        known = self.sum(name)
+        if known is not None:
+            return known
         view = self.view(name)
         if view is None:
             self.block(name)
@@ -196,6 +175,14 @@ class _Planner:
             return Current((), nothing, blocks=(name,))
         return Current(terms, nothing)
 
+    def sum(self, name: str) -> Current | None:
+        """Return a result that was planned as a sum, or as scaled and shifted events."""
+        affine = self.affines.get(name)
+        if affine is None:
+            return self.currents.get(name)
+        terms = affine.terms()
+        return None if terms is None else Current(terms, affine.static())
+
     def block(self, name: str) -> None:
         """Make sure that a result is there as values."""
         if name in self.blocks or name not in self.graph.varying:
@@ -205,8 +192,9 @@ class _Planner:
         shape = self.graph.types[name].shape
         if isinstance(node.op, StepInput):  # the engine puts it there
             return
-        if name in self.currents:
-            gather, bias = self.compile(self.currents[name], shape)
+        known = self.sum(name)
+        if known is not None:
+            gather, bias = self.compile(known, shape)
             self.stages.append(CurrentStage(name, shape, gather, bias, self.arena.n_steps))
         elif name in self.layers:
             self.stages.append(UnpackStage(name, shape))
@@ -219,16 +207,24 @@ class _Planner:
 
     def compile(self, current: Current, shape: tuple[int, ...]) -> tuple[Gather, Bias]:
         """Turn a sum into what the kernels take."""
+        gather = self.gather(current, shape)
+        return gather, self.bias(current, shape, gather.n_channels)
+
+    def gather(self, current: Current, shape: tuple[int, ...]) -> Gather:
+        """Return how the events of a sum are added up."""
         sites = dict.fromkeys(term.sites for term in current.terms)
         if not all(found.is_layer for found in sites):
             for found in sites:
                 self.add_up(found)
-        gather = make_gather(current.terms, shape, self.arena)
-        static = fill_up(current.static, gather.n_channels, np.float32(0))
+        return make_gather(current.terms, shape, self.arena)
+
+    def bias(self, current: Current, shape: tuple[int, ...], n_channels: int) -> Bias:
+        """Return the rest of a sum, filled up to so many channels."""
+        static = fill_up(current.static, n_channels, np.float32(0))
         convs = {name: find_constant_conv(self.graph, name) for name in current.constants}
         known = tuple(conv for conv in convs.values() if conv is not None)
         others = tuple(name for name in current.constants if convs[name] is None)
-        return gather, Bias(static, known, others, current.blocks, split_shape(shape)[0])
+        return Bias(static, known, others, current.blocks, split_shape(shape)[0])
 
     def add_up(self, sites: Sites) -> None:
         """Make sure that sums of spikes are there."""
@@ -248,7 +244,11 @@ class _Planner:
             fan_out = node.op.fan_out(self.graph.types[operand])
             if operand not in self.graph.varying or fan_out is None:
                 continue
-            view = self.views.get(operand)
+            affine = self.affines.get(operand)
+            if affine is not None and affine.is_never_zero:
+                self.stages.append(FixedCountStage(node.name, int(fan_out.sum(dtype=np.float64))))
+                continue
+            view = affine.view if affine and not affine.shift else self.views.get(operand)
             shares = None if view is None else _fan_out_by_position(view, fan_out)
             if view is None or shares is None:
                 self.block(operand)
@@ -269,110 +269,3 @@ def _fan_out_by_position(view: View, fan_out: Array) -> list[Ints] | None:
             return None
         shares.append(values[:, 0])
     return shares
-
-
-def _fire(planner: _Planner, node: Node) -> View | None:
-    shape = planner.graph.types[node.name].shape
-    gather, bias = planner.compile(planner.current(node.inputs[0]), shape)
-    arena = planner.arena
-    arena.add_layer(node.name, shape)
-    first_word = arena.layers[node.name]
-    planner.stages.append(make_fire_stage(node, shape, gather, bias, arena.n_steps, first_word))
-    planner.layers.add(node.name)
-    return view_layer(node.name, shape)
-
-
-def _conv(planner: _Planner, node: Node) -> Current | None:
-    op, view = node.op, planner.view(node.inputs[0])
-    if view is None or not isinstance(op, Conv | Dense):
-        return None
-    if isinstance(op, Dense):
-        return Current(dense_terms(view, op), op.bias[None])
-    window = Window(op.weight.shape[2:], op.strides, op.dilation, op.padding)
-    n_outputs = math.prod(window.output_sizes(view.shape[1:]))
-    if n_outputs * math.prod(window.kernel) > MAX_TAPS:
-        return None
-    terms = conv_terms(view, op)
-    return None if terms is None else Current(terms, op.bias[None])
-
-
-def _scale(planner: _Planner, node: Node) -> Current | None:
-    op, view = node.op, planner.view(node.inputs[0])
-    if view is None or not isinstance(op, Scale):
-        return None
-    terms = scale_terms(view, op.scale)
-    return None if terms is None else Current(terms, by_position(op.shift, view.shape))
-
-
-def _add(planner: _Planner, node: Node) -> Current:
-    currents = [planner.current(name) for name in node.inputs]
-    return Current(
-        tuple(term for current in currents for term in current.terms),
-        np.asarray(sum(current.static for current in currents), np.float32),
-        tuple(name for current in currents for name in current.constants),
-        tuple(name for current in currents for name in current.blocks),
-    )
-
-
-def _rearrange(planner: _Planner, node: Node) -> View | None:
-    view = planner.view(node.inputs[0])
-    return view and rearrange(view, node.op, planner.graph.types[node.name].shape)
-
-
-def _concatenate(planner: _Planner, node: Node) -> View | None:
-    views = [planner.view(name) for name in node.inputs]
-    found = tuple(view for view in views if view is not None)
-    if len(found) < len(views) or not isinstance(node.op, Concatenate):
-        return None
-    return concatenate(found, node.op.axis, planner.graph.types[node.name].shape)
-
-
-def _average_pool(planner: _Planner, node: Node) -> View | None:
-    """Average pooling adds spikes up, if every window has the same size."""
-    op, view = node.op, planner.view(node.inputs[0])
-    if view is None:
-        return None
-    shape = planner.graph.types[node.name].shape
-    if isinstance(op, GlobalAveragePool):
-        sizes, ones = view.shape[1:], (1,) * (len(view.shape) - 1)
-        window = Window(sizes, ones, ones, ((0, 0),) * len(sizes))
-    elif isinstance(op, AveragePool) and (op.count_padding or not any(map(any, op.padding))):
-        window = op.window
-    else:
-        return None
-    return pool(view, window, math.prod(window.kernel), shape)
-
-
-def _max_pool(planner: _Planner, node: Node) -> View | None:
-    """Max-pooling counts the spikes of a layer; of anything else it is left as it is."""
-    view = planner.view(node.inputs[0])
-    layer = None if view is None else layer_of(view)
-    if view is None or layer is None:
-        return None
-    shape = planner.graph.types[node.name].shape
-    planner.arena.add_layer(node.name, shape)
-    planner.stages.append(make_max_pool_stage(node, layer, shape, view.shape, planner.arena))
-    planner.layers.add(node.name)
-    return view_layer(node.name, shape)
-
-
-Rule = Callable[[_Planner, Node], View | Current | None]
-
-RULES: dict[type[Op], Rule] = {
-    IntegrateFire: _fire,
-    Conv: _conv,
-    Dense: _conv,
-    Scale: _scale,
-    Add: _add,
-    Identity: _rearrange,
-    Flatten: _rearrange,
-    Reshape: _rearrange,
-    Transpose: _rearrange,
-    Pad: _rearrange,
-    InsertZeros: _rearrange,
-    Concatenate: _concatenate,
-    SpikingMaxPool: _max_pool,
-    AveragePool: _average_pool,
-    GlobalAveragePool: _average_pool,
-}
-"""What each op becomes: events, a sum, or None: it runs in the reference engine's code."""

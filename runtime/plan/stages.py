@@ -171,10 +171,24 @@ class MaxPoolStage:
             counts[:] = 0
 
     def run(self, memory: Memory, n_steps: int) -> None:
-        from ..kernels.pooling import pool_spikes
+        from ..kernels.pooling import pool_spikes, unite_spikes
 
         masks, pooled = memory.layers[self.layer], memory.layers[self.name]
         counts, best = memory.arrays[self]
+        if memory.n_samples:  # of one step each, in which the largest count is one
+            unite_spikes(
+                masks.reshape(-1),
+                masks.shape[2] * masks.shape[3],
+                mask_places(self.layer_shape, self.n_steps),
+                n_steps,
+                self.members,
+                self.first_member,
+                pooled.reshape(-1),
+                pooled.shape[2] * pooled.shape[3],
+                mask_places(self.shape, self.n_steps),
+                masks.shape[3],
+            )
+            return
         pool_spikes(
             masks.reshape(-1),
             masks.shape[2] * masks.shape[3],
@@ -321,3 +335,22 @@ class CountStage:
         active = (memory.blocks[self.operand] != 0).reshape(n_steps, -1)
         counted = active @ self.fan_out.reshape(-1).astype(np.float64)
         memory.count(self.name, counted.astype(np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class FixedCountStage:
+    """Synaptic operations of a node none of whose operand's entries is ever zero.
+
+    Attributes:
+        name: Of the node.
+        n_operations: At every step.
+    """
+
+    name: str
+    n_operations: int
+
+    def begin(self, memory: Memory) -> None:
+        pass
+
+    def run(self, memory: Memory, n_steps: int) -> None:
+        memory.count(self.name, np.full(n_steps, self.n_operations))

@@ -149,3 +149,20 @@ def _diagonal(factors: Array, channels: Ints) -> Rows:
         return np.asarray(factors[channels].T[:, :, None] * hit, np.float32)
 
     return rows
+
+
+@dataclass(frozen=True, eq=False)
+class Current:
+    """The value of a node without neurons: a sum that is not worked out yet.
+
+    Attributes:
+        terms: What comes from events.
+        static: [positions or 1, channels].
+        constants: Nodes that are the same at every step.
+        blocks: Nodes that are there as values.
+    """
+
+    terms: tuple[Term, ...]
+    static: Array
+    constants: tuple[str, ...] = ()
+    blocks: tuple[str, ...] = ()

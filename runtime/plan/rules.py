@@ -1,0 +1,173 @@
+"""RULES: what each op becomes in the event engine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...converter.ir import IntegrateFire, Node, Op, SpikingMaxPool
+from ...converter.ir.ops import (
+    Add,
+    AveragePool,
+    Concatenate,
+    Conv,
+    Dense,
+    Flatten,
+    GlobalAveragePool,
+    Identity,
+    InsertZeros,
+    Pad,
+    Reshape,
+    Scale,
+    Transpose,
+)
+from ...converter.ir.windows import Window
+from .affine import Affine
+from .bits import Bits, make_bits
+from .gather import Gather
+from .layers import make_fire_stage
+from .layouts import by_position
+from .stages import make_max_pool_stage
+from .terms import Current, conv_terms, dense_terms, scale_terms
+from .views import View, concatenate, layer_of, pool, rearrange, view_layer
+
+if TYPE_CHECKING:
+    from .planner import Planner
+
+MAX_TAPS = 2**27
+"""Taps of one layer; more would need too much memory for the lists of them."""
+
+
+def _fire(planner: Planner, node: Node) -> View | None:
+    shape = planner.graph.types[node.name].shape
+    current, arena = planner.current(node.inputs[0]), planner.arena
+    gather: Gather | Bits | None = make_bits(current.terms, shape, arena)
+    gather = gather or planner.gather(current, shape)
+    bias = planner.bias(current, shape, gather.n_channels)
+    arena.add_layer(node.name, shape)
+    first_word = arena.layers[node.name]
+    planner.stages.append(make_fire_stage(node, shape, gather, bias, arena.n_steps, first_word))
+    planner.layers.add(node.name)
+    return view_layer(node.name, shape)
+
+
+def _conv(planner: Planner, node: Node) -> Current | None:
+    op, affine = node.op, planner.affine(node.inputs[0])
+    if affine is None or not isinstance(op, Conv | Dense):
+        return None
+    view = affine.view
+    linear, static = affine.connect(op)
+    if isinstance(linear, Dense):
+        return Current(dense_terms(view, linear), static)
+    window = Window(linear.weight.shape[2:], linear.strides, linear.dilation, linear.padding)
+    n_outputs = math.prod(window.output_sizes(view.shape[1:]))
+    if n_outputs * math.prod(window.kernel) > MAX_TAPS:
+        return None
+    terms = conv_terms(view, linear)
+    return None if terms is None else Current(terms, static)
+
+
+def _scale(planner: Planner, node: Node) -> Current | Affine | None:
+    op, affine = node.op, planner.affine(node.inputs[0])
+    if affine is None or not isinstance(op, Scale):
+        return None
+    scaled = affine.scaled(op)
+    if scaled is not None:
+        return scaled
+    if affine.scale != 1 or affine.shift:
+        return None
+    view = affine.view
+    terms = scale_terms(view, op.scale)
+    return None if terms is None else Current(terms, by_position(op.shift, view.shape))
+
+
+def _add(planner: Planner, node: Node) -> Current:
+    currents = [planner.current(name) for name in node.inputs]
+    return Current(
+        tuple(term for current in currents for term in current.terms),
+        np.asarray(sum(current.static for current in currents), np.float32),
+        tuple(name for current in currents for name in current.constants),
+        tuple(name for current in currents for name in current.blocks),
+    )
+
+
+def _rearrange(planner: Planner, node: Node) -> View | Affine | None:
+    affine = planner.affine(node.inputs[0])
+    if affine is None or (affine.shift and isinstance(node.op, Pad | InsertZeros)):
+        return None
+    view = rearrange(affine.view, node.op, planner.graph.types[node.name].shape)
+    return _as_before(planner, node, affine, view)
+
+
+def _as_before(planner: Planner, node: Node, affine: Affine, view: View) -> View | Affine | None:
+    """Return another view as what the operand was: spikes, or scaled and shifted spikes."""
+    if node.inputs[0] not in planner.affines:
+        return view
+    return replace(affine, view=view)
+
+
+def _concatenate(planner: Planner, node: Node) -> View | None:
+    views = [planner.view(name) for name in node.inputs]
+    found = tuple(view for view in views if view is not None)
+    if len(found) < len(views) or not isinstance(node.op, Concatenate):
+        return None
+    return concatenate(found, node.op.axis, planner.graph.types[node.name].shape)
+
+
+def _average_pool(planner: Planner, node: Node) -> View | Affine | None:
+    """Average pooling adds spikes up, if every window has the same size."""
+    op, affine = node.op, planner.affine(node.inputs[0])
+    if affine is None:
+        return None
+    view = affine.view
+    shape = planner.graph.types[node.name].shape
+    if isinstance(op, GlobalAveragePool):
+        sizes, ones = view.shape[1:], (1,) * (len(view.shape) - 1)
+        window = Window(sizes, ones, ones, ((0, 0),) * len(sizes))
+    elif isinstance(op, AveragePool) and (op.count_padding or not any(map(any, op.padding))):
+        window = op.window
+    else:
+        return None
+    if affine.shift and any(map(any, window.padding)):
+        return None
+    pooled = pool(view, window, math.prod(window.kernel), shape)
+    return pooled and _as_before(planner, node, affine, pooled)
+
+
+def _max_pool(planner: Planner, node: Node) -> View | None:
+    """Max-pooling counts the spikes of a layer; of anything else it is left as it is."""
+    view = planner.view(node.inputs[0])
+    layer = None if view is None else layer_of(view)
+    if view is None or layer is None:
+        return None
+    shape = planner.graph.types[node.name].shape
+    planner.arena.add_layer(node.name, shape)
+    planner.stages.append(make_max_pool_stage(node, layer, shape, view.shape, planner.arena))
+    planner.layers.add(node.name)
+    return view_layer(node.name, shape)
+
+
+Rule = Callable[["Planner", Node], View | Current | Affine | None]
+
+RULES: dict[type[Op], Rule] = {
+    IntegrateFire: _fire,
+    Conv: _conv,
+    Dense: _conv,
+    Scale: _scale,
+    Add: _add,
+    Identity: _rearrange,
+    Flatten: _rearrange,
+    Reshape: _rearrange,
+    Transpose: _rearrange,
+    Pad: _rearrange,
+    InsertZeros: _rearrange,
+    Concatenate: _concatenate,
+    SpikingMaxPool: _max_pool,
+    AveragePool: _average_pool,
+    GlobalAveragePool: _average_pool,
+}
+"""What each op becomes: events, a sum, or None: it runs in the reference engine's code."""
