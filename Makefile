@@ -35,6 +35,7 @@ bench: $(STAMP)  ## measure into benchmarks/results; takes an hour or so
 	$(BIN)/python benchmarks/cluster.py
 	$(BIN)/python benchmarks/folder.py
 	$(BIN)/python benchmarks/layers.py
+	$(BIN)/python benchmarks/binary.py
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/side_by_side.py
 

@@ -9,10 +9,15 @@ import numpy as np
 from ...converter.ir import Array, Graph
 from ...converter.ir.ops import Conv
 from ...converter.ir.windows import Window
+from .late import product_kernels
 from .views import Ints, split_shape, window_positions
 
 MAX_ENTRIES = 2**22
 """Entries of the matrix of windows of one sample; a larger one is left to the reference code."""
+VECTOR = 16
+"""Channels of a vector; layers are filled up to whole ones."""
+MAX_PRODUCTS = 64
+"""Entries of a window up to which our own loop is faster than a matrix library."""
 
 
 class Constants:
@@ -37,8 +42,8 @@ class ConstantConv:
     Attributes:
         operand: Name of the operand.
         index: [positions, C_in * kernel]: entry of the flat operand, counted from 1; 0 is padding.
-        weight: [C_in * kernel, C_out].
-        bias: [C_out].
+        weight: [C_in * kernel, C_out], filled up to whole vectors.
+        bias: [C_out], likewise.
     """
 
     operand: str
@@ -46,15 +51,18 @@ class ConstantConv:
     weight: Array
     bias: Array
 
-    def compute(self, constants: Constants) -> Array:
-        """Return the results, [N, positions, C_out]; each is multiplied by itself."""
+    def add_to(self, total: Array, constants: Constants) -> None:
+        """Add the results to total [N, positions, C_out or more]; samples are independent."""
         value = constants[self.operand]
         flat = value.reshape(len(value), -1)
         padded = np.empty((len(flat), flat.shape[1] + 1), np.float32)
         padded[:, 0], padded[:, 1:] = 0, flat
-        result: Array = np.matmul(padded.take(self.index, axis=1), self.weight)
-        result += self.bias
-        return result
+        if len(self.weight) <= MAX_PRODUCTS:
+            lanes = (0,) * (2 * VECTOR if len(self.bias) % (2 * VECTOR) == 0 else VECTOR)
+            product_kernels().add_products(padded, self.index, self.weight, self.bias, total, lanes)
+            return
+        products = np.matmul(padded.take(self.index, axis=1), self.weight)
+        total[:, :, : len(self.bias)] += products + self.bias
 
 
 def find_constant_conv(graph: Graph, name: str) -> ConstantConv | None:
@@ -71,10 +79,14 @@ def find_constant_conv(graph: Graph, name: str) -> ConstantConv | None:
     taken = window_positions(window, shape[1:])
     places = np.arange(n_channels)[:, None, None] * n_positions + taken + 1
     index = np.where(taken >= 0, places, 0).reshape(-1, taken.shape[1])
-    weight = op.weight.reshape(len(op.weight), -1)
+    filled = -(-len(op.weight) // VECTOR) * VECTOR
+    weight = np.zeros((op.weight[0].size, filled), np.float32)
+    weight[:, : len(op.weight)] = op.weight.reshape(len(op.weight), -1).T
+    bias = np.zeros(filled, np.float32)
+    bias[: len(op.bias)] = op.bias
     return ConstantConv(
         node.inputs[0],
         np.ascontiguousarray(index.T),
-        np.ascontiguousarray(weight.T),
-        op.bias,
+        weight,
+        bias,
     )

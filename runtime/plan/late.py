@@ -20,3 +20,11 @@ def bit_kernels() -> Any:
     from ..kernels import bits
 
     return bits
+
+
+@functools.cache
+def product_kernels() -> Any:
+    """Return the module of the kernel for small products."""
+    from ..kernels import products
+
+    return products

@@ -54,9 +54,10 @@ class Bias:
             memory.arrays[key] = aligned(shape, np.float32)
         total = memory.arrays[key][: n_samples or 1]
         total[:] = self.static
-        values = [conv.compute(memory.constants) for conv in self.convs]
-        values += [channels_last(memory.constants[name]) for name in self.constants]
-        for value in values:
+        for conv in self.convs:
+            conv.add_to(total, memory.constants)
+        for name in self.constants:
+            value = channels_last(memory.constants[name])
             total[:, :, : value.shape[2]] += value
         memory.arrays[self] = total.reshape(-1)
 
