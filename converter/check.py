@@ -24,6 +24,7 @@ from .ir.ops import (
     Identity,
     Input,
     InsertZeros,
+    LocalResponseNorm,
     LogSoftmax,
     MaxPool,
     Pad,
@@ -220,4 +221,5 @@ _RULES: dict[type[Op], _Rule] = {
     LogSoftmax: _without_translation,
     Sigmoid: _without_translation,
     Activation: _without_translation,
+    LocalResponseNorm: _without_translation,
 }

@@ -9,7 +9,7 @@ import numpy as np
 
 from .graph import Graph
 from .neurons import StatefulOp
-from .ops import OPS, Activation, LogSoftmax, Op, Sigmoid, Softmax
+from .ops import OPS, Activation, LocalResponseNorm, LogSoftmax, Op, Sigmoid, Softmax
 from .types import Array
 
 
@@ -59,11 +59,17 @@ class LogSoftmaxOfMean(OfMean, LogSoftmax):
     """LogSoftmax of the mean so far, see OfMean."""
 
 
+@dataclass(frozen=True, eq=False)
+class LocalResponseNormOfMean(OfMean, LocalResponseNorm):
+    """LocalResponseNorm of the mean so far, see OfMean."""
+
+
 ANALOG: dict[type[Op], type[OfMean]] = {
     Activation: ActivationOfMean,
     Sigmoid: SigmoidOfMean,
     Softmax: SoftmaxOfMean,
     LogSoftmax: LogSoftmaxOfMean,
+    LocalResponseNorm: LocalResponseNormOfMean,
 }
 """By analog op: what stands for it where its operand changes over time steps."""
 
@@ -85,4 +91,6 @@ def explain(op: Op) -> str:
     """Return why no neuron stands for an op of ANALOG."""
     if isinstance(op, Activation):
         return f"{op.function} is not a ReLU, no rate of spikes stands for it"
+    if isinstance(op, LocalResponseNorm):
+        return "divides by the energy of neighboring channels, which no rate of spikes stands for"
     return f"{type(op).__name__.lower()} inside the network, expected at an output only"

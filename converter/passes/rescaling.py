@@ -21,6 +21,7 @@ from ..ir.ops import (
     Identity,
     Input,
     InsertZeros,
+    LocalResponseNorm,
     LogSoftmax,
     MaxPool,
     Pad,
@@ -264,4 +265,5 @@ _RULES: dict[type[Op], Callable[[_Rescaling, Node], None]] = {
     LogSoftmax: _back_to_one,
     Sigmoid: _back_to_one,
     Activation: _back_to_one,
+    LocalResponseNorm: _back_to_one,
 }

@@ -16,6 +16,7 @@ import numpy as np
 from ...ir import BinaryWeighted, Burst, Graph, IntegrateFire, Node, Op, Reset, SpikingMaxPool
 from ...ir.analog import ANALOG
 from ...ir.ops import MaxPool, Relu, Scale
+from ..refusals import REFUSED
 
 LARGEST: dict[type[Op], Any] = {
     IntegrateFire: lambda op: 1.0,
@@ -24,7 +25,7 @@ LARGEST: dict[type[Op], Any] = {
 }
 """By neuron: the largest rate."""
 
-_PLAIN = {mean: op for op, mean in ANALOG.items()}
+_PLAIN = {mean: op for op, mean in ANALOG.items() if mean.__name__ not in REFUSED["Keras"]}
 
 REPLACED: frozenset[type[Op]] = frozenset({SpikingMaxPool, *LARGEST, *_PLAIN})
 """What `to_rates` knows."""

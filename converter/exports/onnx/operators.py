@@ -171,6 +171,12 @@ def _log_softmax(draft: Draft, graph: Graph, node: Node, *operands: str) -> str:
     return draft.add("LogSoftmax", *operands, name=node.name, axis=op.axis + 1)
 
 
+def _local_response_norm(draft: Draft, graph: Graph, node: Node, *operands: str) -> str:
+    op: Any = node.op
+    numbers = {"alpha": op.alpha, "beta": op.beta, "bias": op.bias}
+    return draft.add("LRN", *operands, name=node.name, size=op.size, **numbers)
+
+
 def _sigmoid(draft: Draft, graph: Graph, node: Node, *operands: str) -> str:
     return draft.add("Sigmoid", *operands, name=node.name)
 
@@ -266,6 +272,7 @@ OPERATORS: dict[str, Translation] = {
     Softmax.__name__: _softmax,
     "LogSoftmax": _log_softmax,
     "Sigmoid": _sigmoid,
+    "LocalResponseNorm": _local_response_norm,
     "Activation": _activation,
     "Select": _select,
     "InsertZeros": _insert_zeros,

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import GraphError
 from ...ir import Activation, Op
-from ...ir.ops import Identity, LogSoftmax, Relu, Sigmoid, Softmax
+from ...ir.ops import Identity, LocalResponseNorm, LogSoftmax, Relu, Sigmoid, Softmax
 from ..lowering import leaky_relu, maximum, minimum
 from .draft import Tensor
 from .operands import constant_like, read_operands, scaled
@@ -175,6 +175,14 @@ def emit_swish(site: Site) -> Tensor:
     if alpha != 1:
         raise UnsupportedNodeError(f"alpha is {alpha:g}, expected 1")
     return site.map(Activation("silu"), x)
+
+
+def emit_local_response_norm(site: Site) -> Tensor:
+    """LRN over neighboring channels."""
+    size = site.integer("size", 0)
+    numbers = (("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0))
+    op = LocalResponseNorm(size, *(site.number(name, value) for name, value in numbers))
+    return site.add(op, site.tensor(0))
 
 
 def emit_log_softmax(site: Site) -> Tensor:

@@ -36,7 +36,6 @@ REASONS = {
         _INTEGERS,
     ),
     **dict.fromkeys(("Attention", "Einsum"), _ATTENTION),
-    "LRN": "divides by the energy of neighboring channels, which no rate of spikes stands for",
     "QuantizeLinear": "rounds a value that depends on the input; read the network before its "
     "activations were quantized",
     "DequantizeLinear": "takes integers that depend on the input; read the network before its "
@@ -52,7 +51,7 @@ REASONS = {
 
 ELEMENTWISE = frozenset((
     "Acos", "Asin", "Atan", "BitShift", "Ceil", "Clip", "Cos", "DequantizeLinear", "Erf", "Erfc",
-    "Exp", "Expm1", "Floor", "Gelu", "GroupNormalization", "InstanceNormalization", "LRN",
+    "Exp", "Expm1", "Floor", "Gelu", "GroupNormalization", "InstanceNormalization",
     "LayerNormalization", "Log", "LpNormalization", "MeanVarianceNormalization", "Mul", "PRelu",
     "Pow", "QuantizeLinear", "RMSNormalization", "Reciprocal", "Round", "Shrink", "Sign", "Sin",
     "Sqrt", "Swish",

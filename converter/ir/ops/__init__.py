@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .activations import Activation
 from .base import Op, Pairs
-from .functions import LogSoftmax, QuantizedRelu, Relu, Sigmoid, Softmax
+from .functions import LocalResponseNorm, LogSoftmax, QuantizedRelu, Relu, Sigmoid, Softmax
 from .linear import Add, BatchNorm, Conv, Dense, Scale
 from .pooling import AveragePool, GlobalAveragePool, MaxPool
 from .rearranging import (
@@ -29,7 +29,7 @@ OPS: dict[str, type[Op]] = {
     for op in (
         Input, Identity, Dense, Conv, BatchNorm, Scale, Relu, QuantizedRelu, MaxPool,
         AveragePool, GlobalAveragePool, Flatten, Reshape, Transpose, Pad, Select, InsertZeros, Add,
-        Concatenate, Softmax, LogSoftmax, Sigmoid, Activation,
+        Concatenate, Softmax, LogSoftmax, Sigmoid, Activation, LocalResponseNorm,
     )
 }  # fmt: skip
 
@@ -47,6 +47,7 @@ __all__ = [
     "Identity",
     "Input",
     "InsertZeros",
+    "LocalResponseNorm",
     "LogSoftmax",
     "MaxPool",
     "Op",

@@ -1,7 +1,8 @@
-"""ReLUs, and the functions of read-outs."""
+"""ReLUs, the functions of read-outs, and a normalization over channels."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,3 +106,47 @@ class Sigmoid(Op):
 
     def apply(self, *arrays: Array) -> Array:
         return np.asarray(0.5 * (1 + np.tanh(0.5 * arrays[0])), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class LocalResponseNorm(Op):
+    """y = x / (bias + alpha / size sum x^2)^beta, the sum over `size` channels around x's own.
+
+    No rate of spikes stands for it. Of an even number, one channel more lies behind x's own.
+
+    Attributes:
+        size: Channels.
+        alpha: See above.
+        beta: See above.
+        bias: See above.
+    """
+
+    size: int
+    alpha: float
+    beta: float
+    bias: float
+
+    def infer(self, *types: TensorType) -> TensorType:
+        expect(bool(types[0].shape), "operand is a scalar, expected [C, ...]")
+        expect(1 <= self.size < 2**31, f"size {self.size}, expected at least one channel")
+        numbers = (self.alpha, self.beta, self.bias)
+        expect(all(map(math.isfinite, numbers)), f"{numbers}: expected finite numbers")
+        expect(
+            self.alpha >= 0 and self.bias > 0,
+            f"alpha {self.alpha:g} and bias {self.bias:g} may divide by zero, expected alpha >= 0 "
+            "and bias > 0",
+        )
+        return TensorType(types[0].shape)
+
+    def apply(self, *arrays: Array) -> Array:
+        x = arrays[0]
+        n_channels = x.shape[1]
+        before = min((self.size - 1) // 2, n_channels)
+        behind = min(self.size - 1 - (self.size - 1) // 2, n_channels)
+        squares = np.square(x.astype(np.float64))
+        total = np.zeros_like(squares)
+        for shift in range(-before, behind + 1):
+            first, last = max(-shift, 0), n_channels - max(shift, 0)
+            if first < last:
+                total[:, first:last] += squares[:, first + shift : last + shift]
+        return np.asarray(x / (self.bias + self.alpha / self.size * total) ** self.beta, np.float32)

@@ -43,6 +43,7 @@ from spikeport.converter.ir.ops import (
     Identity,
     Input,
     InsertZeros,
+    LocalResponseNorm,
     LogSoftmax,
     MaxPool,
     Pad,
@@ -210,6 +211,7 @@ def _of_mean(op: Op) -> Graph:
 
 
 TANH = Activation("tanh")
+NORM = LocalResponseNorm(3, 0.5, 0.75, 1.0)
 THRESHOLDS, INITIAL = _of([32, 64, 128, 48]), _of([16, 32, 64, 24])
 
 EXAMPLES: dict[str, Callable[[], Graph]] = {
@@ -232,6 +234,8 @@ EXAMPLES: dict[str, Callable[[], Graph]] = {
     "Concatenate": lambda: _two(Concatenate(0)),
     "Softmax": lambda: _at_the_end(Softmax(0)),
     "LogSoftmax": lambda: _at_the_end(LogSoftmax(0)),
+    "LocalResponseNorm": lambda: _quantized(NORM),
+    "LocalResponseNormOfMean": lambda: _of_mean(NORM),
     "Sigmoid": lambda: _at_the_end(Sigmoid()),
     "Activation": lambda: _at_the_end(TANH),
     "ActivationOfMean": lambda: _of_mean(TANH),

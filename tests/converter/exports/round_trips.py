@@ -21,7 +21,7 @@ from .runners import GCC, compile_all, run_model, run_program, run_steps
 N_STEPS = 12
 ROUNDED = {
     "Softmax", "LogSoftmax", "Sigmoid", "Activation", "SoftmaxOfMean", "LogSoftmaxOfMean",
-    "SigmoidOfMean", "ActivationOfMean",
+    "SigmoidOfMean", "ActivationOfMean", "LocalResponseNorm", "LocalResponseNormOfMean",
 }  # fmt: skip
 """Their exponentials differ in the last bits; spikes behind them are the same in the examples."""
 

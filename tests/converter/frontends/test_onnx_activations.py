@@ -145,6 +145,8 @@ CASES = cases_of(
         "hard swish by hard sigmoid": lambda w: w.op(
             "Mul", w.op("HardSigmoid", w.input(3, 4), alpha=1 / 6, beta=0.5), "x"
         ),
+        "lrn": on("LRN", 5, 4, 3, size=3, alpha=0.5, beta=0.6, bias=1.5),
+        "lrn default": on("LRN", 7, 4, 3, size=5),
         "mish by tanh": mish,
         "abs": on("Abs", 3, 4),
         "add broadcast": tensors("Add", (3, 1, 5), (1, 4, 5)),

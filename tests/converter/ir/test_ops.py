@@ -20,6 +20,7 @@ from spikeport.converter.ir.ops import (
     Identity,
     Input,
     InsertZeros,
+    LocalResponseNorm,
     LogSoftmax,
     MaxPool,
     Pad,
@@ -132,6 +133,7 @@ BATCHED = {
     "softmax": (Softmax(0), (101,)),
     "log softmax": (LogSoftmax(0), (101,)),
     "sigmoid": (Sigmoid(), (101,)),
+    "local response norm": (LocalResponseNorm(5, 0.1, 0.75, 1.0), (7, 5, 5)),
 }
 
 
@@ -446,3 +448,31 @@ def test_every_op_must_say_its_shape_rule_and_meaning():
         Op().infer()
     with pytest.raises(NotImplementedError):
         Op().apply()
+
+
+def test_local_response_norm_by_hand():
+    """Five channels, windows of three: 1 / (1 + (1 + 4) / 3)^2 and so on; size 2 looks behind."""
+    x = np.arange(1, 6, dtype=np.float32).reshape(1, 5, 1)
+    sums = np.array([5, 14, 29, 50, 41])
+    found = LocalResponseNorm(3, 1.0, 2.0, 1.0).apply(x)[0, :, 0]
+    np.testing.assert_allclose(found, np.arange(1, 6) / (1 + sums / 3) ** 2, rtol=1e-6)
+    found = LocalResponseNorm(2, 1.0, 1.0, 1.0).apply(x)[0, :, 0]
+    sums = np.array([5, 13, 25, 41, 25])
+    np.testing.assert_allclose(found, np.arange(1, 6) / (1 + sums / 2), rtol=1e-6)
+    everything = LocalResponseNorm(99, 1.0, 1.0, 1.0).apply(x)[0, :, 0]
+    np.testing.assert_allclose(everything, np.arange(1, 6) / (1 + 55 / 99), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("op", "shape", "message"),
+    [
+        (LocalResponseNorm(0, 1.0, 1.0, 1.0), (3,), "size 0, expected at least one channel"),
+        (LocalResponseNorm(3, float("nan"), 1.0, 1.0), (3,), "nan.*expected finite numbers"),
+        (LocalResponseNorm(3, 1.0, 1.0, 0.0), (3,), "bias 0 may divide by zero"),
+        (LocalResponseNorm(3, -1.0, 1.0, 1.0), (3,), "alpha -1 and bias 1 may divide by zero"),
+        (LocalResponseNorm(3, 1.0, 1.0, 1.0), (), "operand is a scalar"),
+    ],
+)
+def test_local_response_norms_that_mean_nothing(op, shape, message):
+    with pytest.raises(GraphError, match=message):
+        op.infer(TensorType(shape))

@@ -19,6 +19,7 @@ from spikeport.converter.ir.ops import (
     Identity,
     Input,
     InsertZeros,
+    LocalResponseNorm,
     LogSoftmax,
     MaxPool,
     Pad,
@@ -137,6 +138,7 @@ class Grower:
     def analog(self, x: str) -> str:
         axis = int(self.random.integers(3))
         ops = [Activation("gelu"), Sigmoid(), Softmax(axis), LogSoftmax(axis)]
+        ops.append(LocalResponseNorm(2, 0.5, 0.75, 1.0))
         return self.emit("", ops[self.random.integers(len(ops))], (x,))
 
     def grow(self) -> None:
