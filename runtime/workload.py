@@ -197,11 +197,16 @@ class WorkloadRecorder:
             parameter_bytes=FLOAT_BYTES * count_parameters(graph),
             state_bytes=FLOAT_BYTES
             * sum(
-                graph.types[node.inputs[0]].size
+                _state_size(node.op, graph.types[node.inputs[0]].shape)
                 for node in graph.nodes
                 if isinstance(node.op, StatefulOp)
             ),
         )
+
+
+def _state_size(op: StatefulOp, shape: tuple[int, ...]) -> int:
+    """Return the numbers that an op keeps for one sample; what all samples share is not counted."""
+    return op.start((1, *shape)).size - op.start((0, *shape)).size
 
 
 def active_fan_out(op: Op, type_: TensorType) -> Array:

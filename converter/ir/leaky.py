@@ -62,18 +62,22 @@ class LeakyFire(Neuron):
 
     def step(self, current: Array, state: Array) -> tuple[Array, Array]:
         potential, rise, rest = state
-        potential *= np.float32(1 - self.leak)
+        if self.leak:
+            potential *= np.float32(1 - self.leak)
         potential += current
-        fires = (potential >= self.threshold * (1 + rise)) & (rest <= 0)
+        fires = potential >= (self.threshold * (1 + rise) if self.relative else self.threshold)
+        if self.refractory:
+            fires &= rest <= 0
+            rest -= rest > 0
+            rest[fires] = self.refractory
         spikes = fires.astype(np.float32)
         if self.reset is Reset.SUBTRACT:
             potential -= spikes * self.threshold
         else:
             potential *= 1 - spikes
-        rise *= np.float32(self.decay)
-        rise += spikes * np.float32(self.relative)
-        rest -= rest > 0
-        rest[fires] = self.refractory
+        if self.relative:
+            rise *= np.float32(self.decay)
+            rise += spikes * np.float32(self.relative)
         return spikes, state
 
     def potential(self, state: Array) -> Array:

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from spikeport.converter.errors import SimulationError
-from spikeport.converter.ir import Graph, IntegrateFire, Node, SpikingMaxPool
+from spikeport.converter.ir import (
+    DifferentialFire,
+    Graph,
+    IntegrateFire,
+    LeakyFire,
+    Node,
+    Pulse,
+    SpikingMaxPool,
+)
 from spikeport.converter.ir.graded import Burst
 from spikeport.converter.ir.ops import AveragePool, Conv, Dense, Flatten, Input
 from spikeport.converter.ir.scheduled import SignedFire
@@ -238,3 +246,19 @@ def test_constants_on_the_command_line():
 def test_bad_constants(setting, message):
     with pytest.raises(SimulationError, match=message):
         parse_constants([setting])
+
+
+@pytest.mark.parametrize(
+    ("op", "numbers"),
+    [
+        (IntegrateFire(ONES[1], ONES[1]), 1),
+        (SignedFire(ONES[1], ONES[1], 3), 2),
+        (LeakyFire(ONES[1], ONES[1], leak=0.5), 3),
+        (DifferentialFire(ONES[1], ONES[1], ONES[1], 3), 5),
+        (Pulse(1, 1.0), 0),
+    ],
+)
+def test_numbers_that_neurons_keep(op, numbers):
+    graph = Graph((Node("x", Input((6,))), Node("n", op, ("x",))), ("x",), ("n",))
+    run = evaluate(graph, (np.ones((2, 6), np.float32),), n_steps=4, engine="reference")
+    assert run.workload.state_bytes == 4 * 6 * numbers
