@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...converter.ir import IntegrateFire, Node, Op, SpikingMaxPool
+from ...converter.ir import IntegrateFire, LeakyFire, Node, Op, SpikingMaxPool
 from ...converter.ir.ops import (
     Add,
     AveragePool,
@@ -31,7 +31,8 @@ from .bits import Bits, make_bits
 from .gather import Gather
 from .layers import make_fire_stage
 from .layouts import by_position
-from .stages import make_max_pool_stage
+from .leaky import make_leaky_stage
+from .stages import TallyStage, make_max_pool_stage
 from .terms import Current, conv_terms, dense_terms, scale_terms
 from .views import View, concatenate, layer_of, pool, rearrange, view_layer
 
@@ -53,6 +54,15 @@ def _fire(planner: Planner, node: Node) -> View | None:
     planner.stages.append(make_fire_stage(node, shape, gather, bias, arena.n_steps, first_word))
     planner.layers.add(node.name)
     return view_layer(node.name, shape)
+
+
+def _leaky(planner: Planner, node: Node) -> None:
+    if not isinstance(node.op, LeakyFire):
+        raise TypeError(f"{node}: expected LeakyFire")
+    planner.block(node.inputs[0])
+    planner.blocks.add(node.name)
+    planner.stages.append(make_leaky_stage(node, planner.graph.types[node.name].shape))
+    planner.stages.append(TallyStage(node.name, node.op))
 
 
 def _conv(planner: Planner, node: Node) -> Current | None:
@@ -155,6 +165,7 @@ Rule = Callable[["Planner", Node], View | Current | Affine | None]
 
 RULES: dict[type[Op], Rule] = {
     IntegrateFire: _fire,
+    LeakyFire: _leaky,
     Conv: _conv,
     Dense: _conv,
     Scale: _scale,

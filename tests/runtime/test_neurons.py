@@ -6,9 +6,10 @@ import pytest
 from spikeport.converter.convert import convert
 from spikeport.converter.errors import SimulationError
 from spikeport.converter.exports.snn import decode_graph, encode_graph
-from spikeport.converter.ir import OPS, Neuron
+from spikeport.converter.ir import OPS, Graph, LeakyFire, Neuron, Node, Reset
+from spikeport.converter.ir.ops import Input
 from spikeport.converter.recipes import RECIPES
-from spikeport.runtime.encoding import Poisson
+from spikeport.runtime.encoding import Phase, Poisson
 from spikeport.runtime.engines import ENGINES
 from spikeport.runtime.engines.reference import simulate
 from spikeport.runtime.evaluate import evaluate
@@ -51,6 +52,25 @@ def test_under_spikes_of_the_input(name):
         for engine in ("reference", "event")
     ]
     assert_same_run(*runs)
+
+
+@pytest.mark.parametrize("reset", list(Reset))
+@pytest.mark.parametrize("settings", [(0.1, 0, 0), (0, 3, 0), (0, 0, 0.7), (0.13, 2, 0.3)])
+def test_kernel_of_leaky_neurons_rounds_as_numpy_does(settings, reset):
+    """Neurons on the input, with numbers that have no short binary fractions."""
+    leak, refractory, relative = settings
+    threshold = np.array([0.9, 1.1, 0.7], np.float32).reshape(3, 1)
+    op = LeakyFire(threshold, threshold / 3, leak, refractory, relative, 0.6, reset)
+    graph = Graph((Node("x", Input((3, 50))), Node("n", op, ("x",))), ("x",), ("n",))
+    x = np.random.default_rng(4).random((4, 3, 50), np.float32)
+    for encoder in (None, Phase()):
+        expected, found = (
+            ENGINES[engine](graph, encoder=encoder).run((x,), 80, count_spikes=True)
+            for engine in ("reference", "event")
+        )
+        assert_same_run(found, expected)
+        assert expected.n_spikes["n"] > 1000
+    assert ENGINES["event"](graph).fallbacks == ()
 
 
 def test_one_spike_says_what_many_say(sample_graphs):
