@@ -15,7 +15,7 @@ from .inputs import DATA_HELP, SHAPE_HELP, input_options, load_samples, read_mod
 from .screen import make_console, show_status
 
 RECIPE_HELP = (
-    "rate, light, fitted, classic, diehl, exact, integer, graded, differential, ttfs or auto; "
+    "rate, light, ltb, classic, diehl, exact, integer, graded, differential, ttfs or auto; "
     "trained, trained_exact or trained_integer for trained networks; `spikeport recipes` says what "
     "they do."
 )
@@ -112,7 +112,7 @@ def convert(
     Example:
       spikeport convert lenet --calibration fashion-mnist:train -o lenet.snn
       spikeport convert lenet --calibration fashion-mnist:train -o lenet.snn \\
-          --set normalize_for_rates.clipped=10
+          --set calibrate_neurons.fit_weights=false
       spikeport convert vgg --calibration fashion-mnist:train -o vgg.snn \\
           --recipe auto --target accuracy-drop=0.5
     """  # noqa: D301

@@ -40,9 +40,9 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "rate": Recipe(
-        (*SIMPLIFY, "normalize_for_rates", "insert_neurons", "correct_biases"),
-        "causal: channel-wise percentile for T, initial potential 1/2, biases corrected on spikes",
-        source="Rueckauer et al. 2017, Li et al. 2021",
+        (*SIMPLIFY, "calibrate_neurons"),
+        "causal: weights, thresholds, potentials and biases fitted to the spikes of T steps",
+        source="Li et al. 2021",
     ),
     "light": Recipe(
         (*SIMPLIFY, "normalize_for_steps", "insert_neurons", "correct_biases"),
@@ -50,10 +50,11 @@ RECIPES: dict[str, Recipe] = {
         {"correct_biases": {"n_rounds": 1}},
         source="Li et al. 2021",
     ),
-    "fitted": Recipe(
-        (*SIMPLIFY, "calibrate_neurons"),
-        "thresholds, initial potentials and biases fitted to the spikes of T steps, layer by layer",
-        source="Li et al. 2021",
+    "ltb": Recipe(
+        (*SIMPLIFY, "normalize_weights", "insert_neurons", "delay_readout"),
+        "causal: thresholds by local balancing, read-out once the first spikes have come through",
+        {"normalize_weights": {"rule": "balanced"}},
+        source="Bu et al. 2025",
     ),
     "classic": Recipe(
         (*SIMPLIFY, "normalize_weights", "insert_neurons"),

@@ -20,8 +20,8 @@ from .simulation import Counts
 BATCH_SIZE = 50
 
 CAUSES: dict[str, str] = {
-    "clipping": "calibrate with samples like these, scaled alike, or raise the thresholds "
-    "(--set normalize_for_rates.clipped=5; in the recipe classic: normalize_weights.percentile)",
+    "clipping": "calibrate with samples like these, scaled alike, take more steps (--n-steps), or "
+    "raise the thresholds (in the recipe classic: --set normalize_weights.percentile=99.99)",
     "quantisation": "take more steps (--n-steps)",
     "reset": "let the neurons reset by subtraction (--set insert_neurons.reset=subtract)",
     "unevenness": "take more steps (--n-steps), or a schedule in which layers wait for all their "

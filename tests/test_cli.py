@@ -234,7 +234,7 @@ def convert_mlp(folder, *more: object):
         (("--recipe", "rat"), "recipe 'rat': does not exist"),
         (("--set", "normalize.percentile=3"), "pass 'normalize': does not exist"),
         (("--set", "normalize_weights.percent=3"), "option of normalize_weights 'percent'"),
-        (("--set", "normalize_for_rates.clipped=101"), "clipped 101.0, expected 0 <= clipped"),
+        (("--set", "calibrate_neurons.ridge=0"), "n_samples 500, ridge 0, expected at least 1"),
         (("--n-steps", 0), "n_steps 0, expected an integer of at least 1"),
         (("--calibration-samples", 0), "number of samples 0, expected at least 1"),
         (("--calibration", "nowhere"), "nowhere: no such data"),

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from ..errors import PassError
 from ..ir import Array, Graph
-from .thresholds import N_BINS, collect_histograms
+from .thresholds import collect_histograms
 
 N_CANDIDATES = 200
 
@@ -37,7 +37,7 @@ def find_mmse_thresholds(
         raise PassError(f"n_levels {n_levels}, expected at least 1", hint="one level per time step")
     result = {}
     for name, histogram in collect_histograms(graph, calibration).items():
-        points = np.arange(N_BINS + 1) / N_BINS * histogram.maxima[:, None]
+        points = histogram.points
         if per_channel and (histogram.maxima > 0).all():
             values = _best(points, histogram.weights, n_levels)
         else:  # a channel that is never active gets the layer's threshold

@@ -10,16 +10,14 @@ import numpy.typing as npt
 
 from ..ir import Array
 
-POTENTIALS = (0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95)
-"""Initial potentials that are tried, in thresholds."""
-N_THRESHOLDS = 12
-LOWEST, HIGHEST = 0.25, 1.15
+THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.85, 1.0, 1.15)
 """Thresholds that are tried, in 99.9 percentiles of the positive activations."""
-N_COARSE, N_FINE, N_LEAST = 24_000, 96_000, 300
-"""Entries times steps that a candidate is judged on, in the first round and in the second; the
-least number of entries."""
-N_KEPT = 6
-"""Candidates that reach the second round."""
+HELD_BACK = (0.0, 0.25, 0.5, 1.0)
+"""Charges that are taken from the initial potential and given back by the bias, in thresholds."""
+N_JUDGED, N_LEAST = 64_000, 300
+"""Entries times steps that a candidate is judged on; the least number of entries."""
+N_ROUNDS = 2
+"""Corrections of the bias."""
 
 
 @dataclass(frozen=True)
@@ -40,62 +38,41 @@ class Neuron:
 def draw_entries(n_entries: int, n_steps: int) -> npt.NDArray[np.int64]:
     """Return which entries of a channel `fit_neuron` is to see, the same ones every time."""
     random = np.random.default_rng(0)
-    return random.permutation(n_entries)[: max(N_LEAST, N_FINE // n_steps)]
+    return random.permutation(n_entries)[: max(N_LEAST, N_JUDGED // n_steps)]
 
 
-def fit_neuron(currents: Array, activations: Array, *, mean_weight: float) -> Neuron | None:
+def fit_neuron(
+    currents: Array, activations: Array, *, start: float = 0.5, hold_back: bool = True
+) -> Neuron | None:
     """Return the neuron whose spike counts come closest to the activations; None if all are 0.
 
-    Every pair of a threshold and an initial potential is simulated on the currents as they arrive,
-    unevenness included, and its bias moved until the mean error vanishes; what is smallest is
-    mean square error + mean_weight * (mean error)^2.
+    Every pair of a threshold and a charge h that is held back is simulated on the currents as they
+    arrive, with initial potential (start - h) threshold and bias h threshold / T: after T steps the
+    sum is the same, but a spike that would have to be taken back is sent more rarely. Then the bias
+    is moved by the mean error, N_ROUNDS times; the least mean square error is chosen.
 
     Args:
-        currents: [T, M], of the spiking layers in front.
+        currents: [M, T], of the spiking layers in front.
         activations: [M], of the ANN.
-        mean_weight: How much an error that all entries share counts; deeper layers add it up.
+        start: Initial potential in thresholds, with nothing held back.
+        hold_back: Try all of HELD_BACK, else 0 only, which is right for constant currents.
     """
-    n_steps, n_entries = currents.shape
+    n_steps = currents.shape[1]
     positive = activations[activations > 0]
     if not len(positive):
         return None
     scale = np.percentile(positive, 99.9)
-    tried = np.asarray(scale * np.geomspace(LOWEST, HIGHEST, N_THRESHOLDS), np.float32)
-    thresholds = np.repeat(tried, len(POTENTIALS))
-    potentials = thresholds * np.tile(np.asarray(POTENTIALS, np.float32), N_THRESHOLDS)
-    biases = np.zeros_like(thresholds)
-    slope = max(0.25, len(positive) / n_entries)
-    for n_judged, n_rounds in ((max(N_LEAST, N_COARSE // n_steps), 3), (n_entries, 4)):
-        errors, biases = _judge(
-            np.ascontiguousarray(currents[:, :n_judged].T, np.float32), activations[:n_judged],
-            (thresholds, potentials, biases),
-            mean_weight=mean_weight, slope=slope, n_rounds=n_rounds,
-        )  # fmt: skip
-        best = np.argsort(errors, kind="stable")[:N_KEPT]
-        thresholds, potentials, biases = thresholds[best], potentials[best], biases[best]
-    return Neuron(float(thresholds[0]), float(potentials[0]), float(biases[0]))
-
-
-def _judge(
-    currents: Array,
-    activations: Array,
-    candidates: tuple[Array, Array, Array],
-    *,
-    mean_weight: float,
-    slope: float,
-    n_rounds: int,
-) -> tuple[npt.NDArray[np.float64], Array]:
-    """Return for every candidate the smallest error over a few biases, and that bias."""
-    thresholds, potentials, biases = candidates
-    lowest = np.full(len(thresholds), np.inf)
-    chosen = biases
-    for _ in range(n_rounds):
-        square, mean = measure_errors(currents, activations, thresholds, potentials, biases)
-        total = square + mean_weight * mean**2
-        chosen = np.where(total < lowest, biases, chosen)
-        lowest = np.minimum(lowest, total)
-        biases = np.asarray(biases - 0.8 / slope * mean, np.float32)
-    return lowest, chosen
+    held = HELD_BACK if hold_back and n_steps > 1 else (0.0,)
+    thresholds = np.repeat(np.asarray(scale * np.asarray(THRESHOLDS), np.float32), len(held))
+    charges = thresholds * np.tile(np.asarray(held, np.float32), len(THRESHOLDS))
+    potentials = np.asarray(start * thresholds - charges, np.float32)
+    biases = np.asarray(charges / n_steps, np.float32)
+    for _ in range(N_ROUNDS):
+        _, mean = measure_errors(currents, activations, thresholds, potentials, biases)
+        biases = np.asarray(biases - mean, np.float32)
+    square, _ = measure_errors(currents, activations, thresholds, potentials, biases)
+    best = int(np.argmin(square))
+    return Neuron(float(thresholds[best]), float(potentials[best]), float(biases[best]))
 
 
 @numba.njit(nogil=True)  # type: ignore[untyped-decorator]
@@ -127,3 +104,39 @@ def measure_errors(
             square[k] += error * error
             mean[k] += error
     return square / n_entries, mean / n_entries
+
+
+@numba.njit(nogil=True)  # type: ignore[untyped-decorator]
+def fire(
+    currents: Array,
+    thresholds: Array,
+    potentials: Array,
+    biases: Array,
+    spikes: npt.NDArray[np.uint8],
+) -> npt.NDArray[np.int64]:
+    """Simulate neurons that are alike in a channel; return the number of spikes per channel.
+
+    Args:
+        currents: [T, N, C, M], or [1, N, C, M] if they are the same at all steps.
+        thresholds: [C]; reset by subtraction.
+        potentials: [C], initial.
+        biases: [C], added to every current.
+        spikes: [T, N, C, M]; filled.
+    """
+    n_steps, n_samples, n_channels, n_places = spikes.shape
+    counts = np.zeros(n_channels, np.int64)
+    for n in range(n_samples):
+        for c in range(n_channels):
+            potential = np.full(n_places, potentials[c])
+            threshold, bias = thresholds[c], biases[c]
+            count = 0
+            for t in range(n_steps):
+                current = currents[min(t, len(currents) - 1), n, c]
+                for m in range(n_places):
+                    u = potential[m] + (current[m] + bias)
+                    fired = u >= threshold
+                    potential[m] = u - threshold if fired else u
+                    spikes[t, n, c, m] = fired
+                    count += fired
+            counts[c] += count
+    return counts

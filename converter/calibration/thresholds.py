@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,20 +13,38 @@ from ..errors import PassError
 from ..ir import Array, Graph, run_nodes
 from ..ir.ops import Relu, Scale
 
-N_BINS = 2048
+N_OCTAVES, N_PER_OCTAVE = 24, 128
+N_BINS = N_OCTAVES * N_PER_OCTAVE + 1
+POINTS = np.concatenate([[0.0], np.exp2(np.arange(1 - N_BINS, 1) / N_PER_OCTAVE)])
+"""Of a histogram, in maxima: 0, and from 2^-24 to 1 by steps of half a percent."""
 BATCH_SIZE = 32
+
+Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Positive activations of a layer, per channel, at N_BINS + 1 points from 0 to its maximum.
+    """Positive activations of a layer, per channel, at POINTS times its maximum.
 
-    Every activation is shared out between the two points around it, so that the percentiles are
-    continuous in the activations: rounding errors in the network do not move them by a whole bin.
+    The points lie as close together at small values as at large ones, in proportion: an outlier
+    costs no precision. Every activation is shared out between the two points around it, so that the
+    percentiles are continuous in the activations: rounding errors in the network do not move them
+    by a whole bin.
+
+    Attributes:
+        maxima: [C].
+        weights: [C, N_BINS + 1].
+        n_entries: Of a channel, those that are not positive included.
     """
 
-    maxima: npt.NDArray[np.float64]  # [C]
-    weights: npt.NDArray[np.float64]  # [C, N_BINS + 1]
+    maxima: Values
+    weights: Values
+    n_entries: int
+
+    @property
+    def points(self) -> Values:
+        """Where the weights are, [C, N_BINS + 1]; 0 for a channel that is never active."""
+        return np.asarray(POINTS * self.maxima[:, None])
 
 
 def find_activation_percentiles(
@@ -34,7 +53,7 @@ def find_activation_percentiles(
     """Return for every ReLU a percentile of its positive activations.
 
     Two passes over the calibration inputs, the second into histograms; memory depends on the number
-    of channels, not of samples. The maximum is exact, other percentiles within 1/2048 of it.
+    of channels, not of samples. The maximum is exact, other percentiles within half a percent.
 
     Args:
         graph: Analog.
@@ -58,8 +77,8 @@ def find_activation_percentiles(
             values = _channel_percentiles(histogram, percentile, fallback=values[0])
         if not (values > 0).all():
             raise PassError(
-                f"{graph.by_name[name]}: the percentile {percentile:g} is less than 1/{N_BINS} of "
-                "the largest activation, expected calibration samples without such outliers",
+                f"{graph.by_name[name]}: the percentile {percentile:g} is less than 2^-{N_OCTAVES} "
+                "of the largest activation, expected calibration samples without such outliers",
                 hint="look for samples of another scale, or raise the percentile",
             )
         rank = len(graph.types[name].shape)
@@ -112,22 +131,27 @@ def find_halves(graph: Graph) -> dict[str, str]:
 
 
 def _collect(graph: Graph, calibration: tuple[Array, ...]) -> dict[str, Histogram]:
-    maxima: dict[str, npt.NDArray[np.float64]] = {}
+    maxima: dict[str, Values] = {}
+    n_entries: Counter[str] = Counter()
     for name, values in _activations(graph, calibration):
         largest = values.max(axis=1).astype(np.float64)
         maxima[name] = np.maximum(maxima.get(name, 0.0), largest)
+        n_entries[name] += values.shape[1]
     weights = {name: np.zeros(len(largest) * (N_BINS + 1)) for name, largest in maxima.items()}
     for name, values in _activations(graph, calibration):
-        width = np.where(maxima[name] > 0, maxima[name], 1.0) / N_BINS
         channels, _ = is_positive = np.nonzero(values > 0)
-        positions = values[is_positive] / width[channels]
-        below = np.minimum(positions.astype(np.int64), N_BINS - 1)
-        share = positions - below
+        shares = values[is_positive] / maxima[name][channels]
+        below = np.log2(shares) * N_PER_OCTAVE + (N_BINS - 1e-6)
+        below = np.clip(below.astype(np.int64), 0, N_BINS - 1)
+        share = np.clip((shares - POINTS[below]) / np.diff(POINTS)[below], 0, 1)
         places = below + channels * (N_BINS + 1)
         size = len(weights[name])
         weights[name] += np.bincount(places, 1 - share, size)
         weights[name] += np.bincount(places + 1, share, size)
-    return {name: Histogram(maxima[name], weights[name].reshape(-1, N_BINS + 1)) for name in maxima}
+    return {
+        name: Histogram(maxima[name], weights[name].reshape(-1, N_BINS + 1), n_entries[name])
+        for name in maxima
+    }
 
 
 def _activations(graph: Graph, calibration: tuple[Array, ...]) -> Iterator[tuple[str, Array]]:
@@ -139,13 +163,10 @@ def _activations(graph: Graph, calibration: tuple[Array, ...]) -> Iterator[tuple
                 yield node.name, np.moveaxis(value, 1, 0).reshape(value.shape[1], -1)
 
 
-def _channel_percentiles(
-    histogram: Histogram, percentile: float, *, fallback: float
-) -> npt.NDArray[np.float64]:
+def _channel_percentiles(histogram: Histogram, percentile: float, *, fallback: float) -> Values:
     """Interpolate between the points around the percentile; silent channels get `fallback`."""
-    points = np.arange(N_BINS + 1) / N_BINS
     values = [
-        maximum * _interpolate(points, weights, percentile) if maximum > 0 else fallback
+        maximum * _interpolate(POINTS, weights, percentile) if maximum > 0 else fallback
         for maximum, weights in zip(histogram.maxima, histogram.weights, strict=True)
     ]
     return np.array(values)
@@ -153,14 +174,12 @@ def _channel_percentiles(
 
 def _layer_percentile(histogram: Histogram, percentile: float) -> float:
     """The percentile over all channels."""
-    points = (np.arange(N_BINS + 1) / N_BINS * histogram.maxima[:, None]).reshape(-1)
+    points = histogram.points.reshape(-1)
     order = np.argsort(points)
     return _interpolate(points[order], histogram.weights.reshape(-1)[order], percentile)
 
 
-def _interpolate(
-    points: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], percentile: float
-) -> float:
+def _interpolate(points: Values, weights: Values, percentile: float) -> float:
     """Return where the cumulated weight of sorted points reaches a percentile; 100: the last."""
     cumulative = np.cumsum(weights)
     if not cumulative[-1] * (percentile / 100) > cumulative[0]:

@@ -139,8 +139,16 @@ def _shifted(bound: Bound, shift: Values, n_steps: int) -> Bound:
 def _quantize(
     op: Quantize, bounds: list[Bound], shapes: list[tuple[int, ...]], n_steps: int
 ) -> Bound:
-    low, high = min(op.low, 0), max(op.high, 0)
-    return _range(low, high, low, high, len(shapes[0]))
+    if not bounds:  # of an input nothing is known
+        low, high = min(op.low, 0), max(op.high, 0)
+        return _range(low, high, low, high, len(shapes[0]))
+
+    def mapped(low: Values, high: Values) -> tuple[Values, Values]:
+        ends = (np.clip(np.rint(end / op.step), op.low, op.high) for end in (low, high))
+        below, above = ends
+        return np.minimum(below, 0), np.maximum(above, 0)
+
+    return _each(mapped, bounds[0])
 
 
 def _layer(

@@ -6,13 +6,13 @@ from .calibrate_neurons import calibrate_neurons
 from .contract import Keeps, Pass
 from .correct_biases import correct_biases
 from .correct_quantization import correct_quantization
+from .delay_readout import delay_readout
 from .fold_batch_norm import fold_batch_norm
 from .fold_into_thresholds import fold_into_thresholds
 from .insert_differential_neurons import insert_differential_neurons
 from .insert_graded_neurons import insert_graded_neurons
 from .insert_neurons import insert_neurons
 from .measure_outputs import measure_outputs
-from .normalize_for_rates import normalize_for_rates
 from .normalize_for_steps import normalize_for_steps
 from .normalize_weights import normalize_weights
 from .place_poolings import place_poolings
@@ -24,6 +24,7 @@ from .use_trained_thresholds import use_trained_thresholds
 
 RUECKAUER = "Rueckauer et al. 2017, doi:10.3389/fnins.2017.00682"
 LI = "Li et al. 2021"
+LTB = "Bu et al. 2025"
 EXACT = "Hao et al. 2025; You et al. 2024, arXiv:2406.03470"
 LM_HT = "Hao et al. 2024, arXiv:2402.00411"
 JACOB = "Jacob et al. 2018"
@@ -40,7 +41,6 @@ PASSES: dict[str, Pass] = {
         Pass(place_poolings, Keeps.FUNCTION, needs_no=("BatchNorm",), source=RUECKAUER),
         Pass(measure_outputs, Keeps.FUNCTION, source=RUECKAUER),
         Pass(normalize_weights, Keeps.FUNCTION, needs_no=("BatchNorm",), source=RUECKAUER),
-        Pass(normalize_for_rates, Keeps.FUNCTION, needs_no=("BatchNorm",), source=RUECKAUER),
         Pass(normalize_for_steps, Keeps.FUNCTION, needs_no=("BatchNorm",), source=LI),
         Pass(use_trained_thresholds, Keeps.FUNCTION, needs_no=("BatchNorm",), source=QCFS),
         Pass(correct_quantization, Keeps.SIGNATURE, needs_no=("BatchNorm",), source=LI),
@@ -51,6 +51,7 @@ PASSES: dict[str, Pass] = {
             source=RUECKAUER,
         ),
         Pass(correct_biases, Keeps.SIGNATURE, needs_no=("Relu", "BatchNorm"), source=LI),
+        Pass(delay_readout, Keeps.SIGNATURE, needs_no=("Relu", "BatchNorm"), source=LTB),
         Pass(insert_graded_neurons, Keeps.SIGNATURE, leaves_no=("Relu",), source=LM_HT),
         Pass(insert_differential_neurons, Keeps.SIGNATURE, leaves_no=("Relu",), source=DCGS),
         Pass(schedule_neurons, Keeps.SIGNATURE, needs_no=("Relu", "BatchNorm"), source=EXACT),

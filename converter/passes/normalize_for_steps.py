@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
+from ..calibration.gaussian import find_gaussian_thresholds
 from ..calibration.mmse import find_mmse_thresholds
+from ..errors import find
 from ..ir import Array, Graph
 from .rescaling import rescale
+
+
+class Distribution(StrEnum):
+    """What is known of the activations."""
+
+    MEASURED = "measured"
+    """A histogram of each channel."""
+    GAUSSIAN = "gaussian"
+    """Mean and variance of the currents, which are taken to be normally distributed."""
 
 
 def normalize_for_steps(
@@ -14,6 +27,7 @@ def normalize_for_steps(
     n_steps: int,
     levels_per_step: int = 1,
     per_channel: bool = True,
+    distribution: str = Distribution.MEASURED,
 ) -> Graph:
     """Scale every layer so that rounding its activations to the levels of a rate errs least.
 
@@ -29,14 +43,19 @@ def normalize_for_steps(
         n_steps: T.
         levels_per_step: Of the neurons: 1 for binary spikes.
         per_channel: Channel-wise, else layer-wise.
+        distribution: `measured`, or `gaussian` for the closed form.
 
     Raises:
-        PassError: A layer is never active on the calibration inputs, or levels_per_step < 1.
+        PassError: A layer is never active on the calibration inputs, levels_per_step < 1, or no
+            such distribution.
 
     Keeps: the function; `Node.unit` of a ReLU is its threshold.
-    Source: Li et al. 2021 (MMSE threshold).
+    Source: Li et al. 2021 (MMSE threshold); Huang et al. 2025 (closed form).
     """
-    units = find_mmse_thresholds(
-        graph, calibration, n_levels=n_steps * levels_per_step, per_channel=per_channel
-    )
+    rules = {
+        str(Distribution.MEASURED): find_mmse_thresholds,
+        str(Distribution.GAUSSIAN): find_gaussian_thresholds,
+    }
+    rule = find(rules, distribution, "normalize_for_steps.distribution")
+    units = rule(graph, calibration, n_levels=n_steps * levels_per_step, per_channel=per_channel)
     return rescale(graph, units)

@@ -30,6 +30,7 @@ from ..ir.ops import (
     Transpose,
 )
 from .integer_steps import Steps, Values, pool_counts
+from .narrow_currents import narrow_currents
 from .rescaling import compact
 
 
@@ -50,7 +51,8 @@ def use_integers(
     8 bits of their range in calibration.
 
     Integers are carried in float32; a bound on every sum proves that none leaves the range in which
-    these are exact (ir/bounds.py). So every engine gives the same bits.
+    these are exact (ir/bounds.py). So every engine gives the same bits. The constant currents of a
+    layer behind the input that is so wide that its sums over T steps would are rounded.
 
     Before:  conv2 (Conv) -> relu2 (WaitFire, threshold 1)
     After:   conv2 (Conv, weights -127..127) -> relu2 (WaitFire, threshold e.g. 214)
@@ -95,6 +97,7 @@ def use_integers(
     result = graph.replace(
         nodes=tuple(builder.nodes), metadata={**graph.metadata, "integers": facts}
     )
+    result = narrow_currents(result, run_steps)
     overflows = find_overflows(result, run_steps)
     if overflows:
         raise PassError(

@@ -5,8 +5,9 @@ import functools
 import numpy as np
 import pytest
 
-from spikeport.converter.ir import Graph, Neuron
+from spikeport.converter.ir import Graph, Neuron, Node, run
 from spikeport.converter.ir.bounds import find_overflows
+from spikeport.converter.ir.ops import Dense, Input, Relu
 from spikeport.converter.passes import PASSES
 from spikeport.runtime.engines import counts, event
 from spikeport.runtime.engines.reference import simulate
@@ -171,3 +172,35 @@ def test_all_parameters_are_small_integers():
                 assert field != "weight" or np.abs(value).max() <= 127
         if isinstance(node.op, Neuron):
             assert (node.op.threshold % 2 == 0).all()
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_wide_layer_is_rounded_so_that_its_sums_stay_exact(name):
+    """A layer of 2000 inputs, whose sums over 16 steps could reach 2^26 without it."""
+    random = np.random.default_rng(2)
+    n_steps = 16
+    wide = Dense(random.uniform(0, 1, (8, 2000)) - 0.45, np.zeros(8))
+    nodes = (
+        Node("x", Input((2000,))),
+        Node("wide", wide, ("x",)),
+        Node("relu", Relu(), ("wide",)),
+        Node("y", Dense(random.normal(size=(3, 8)), np.ones(3)), ("relu",)),
+    )
+    x = random.uniform(0, 1, (N_SAMPLES, 2000)).astype(np.float32)
+    network = Graph(nodes, ("x",), ("y",))
+    normalized = PASSES["normalize_for_steps"](network, calibration=(x,), n_steps=n_steps)
+    scheduled = PASSES["schedule_neurons"](
+        PASSES["insert_neurons"](normalized), n_steps=n_steps, schedule=name
+    )
+    graph = PASSES["use_integers"](scheduled, calibration=(x,), n_steps=n_steps)
+    rounded = graph.by_name["wide/rounded"].op
+    assert rounded.step in {2, 4, 8, 16}
+    assert not find_overflows(graph, n_run_steps(graph))
+    expected = quantised_ann.run(graph, (x,), np.int64, 1)
+    found = simulate(graph, (x,), n_run_steps(graph))
+    assert count_mismatches(graph, found, expected) == 0
+    assert_same_run(
+        event.compile_graph(graph).run((x,), n_run_steps(graph), count_spikes=True), found
+    )
+    ann = run(network, (x,))[0]
+    assert np.abs(found.outputs[0][-1] - ann).max() < 0.15 * np.abs(ann).max()

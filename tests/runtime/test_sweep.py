@@ -164,7 +164,7 @@ def test_only_what_is_missing_is_run(folder):
         other = read_sweep(write(folder, HEAD.replace("net", "other") + "n_steps = [2, 4]"))
         assert run_sweep(other, store).n_done == 2
         first, *_ = store.rows()
-    assert first.settings["options"]["normalize_for_rates"]["clipped"] == 20.0
+    assert first.settings["options"]["calibrate_neurons"]["ridge"] == 0.1
     assert first.result["n_samples"] == 40
     assert "seconds" not in first.result
 

@@ -12,11 +12,9 @@ from spikeport.converter.passes import PASSES, Keeps, Pass
 from spikeport.converter.passes.contract import SUPPLIED
 from spikeport.converter.recipes import SIMPLIFY
 
-MEASURED = {
-    "correct_quantization", "correct_biases", "calibrate_neurons", "normalize_for_rates",
-}  # fmt: skip
+MEASURED = {"correct_quantization", "correct_biases", "calibrate_neurons"}
 """Passes that find something else in a second run: what is left to correct, which is smaller, not
-zero; the layer's percentile, which channels get that are never active."""
+zero."""
 
 
 def random_inputs(graph: Graph, n_samples: int = 5) -> tuple[np.ndarray, ...]:
@@ -98,7 +96,7 @@ def test_second_run_changes_nothing(name, sample_graph):
         "normalize_for_steps",
     }:  # the units are in the weights now: every threshold is 1
         units = [node.unit for node in apply(once, name).nodes if isinstance(node.op, Relu)]
-        assert all(unit is None or np.allclose(unit, 1, atol=1e-3) for unit in units)
+        assert all(unit is None or np.allclose(unit, 1, atol=5e-3) for unit in units)
     else:
         assert_same_nodes(apply(once, name), once)
 

@@ -178,25 +178,3 @@ def test_units_pass_every_kind_of_op():
         if node.name in before:
             unit = 1 if node.unit is None else node.unit
             np.testing.assert_allclose(value * unit, before[node.name], rtol=1e-3, atol=1e-4)
-
-
-def test_fewer_steps_clip_more():
-    random = np.random.default_rng(8)
-    dense = Dense(random.normal(size=(5, 6)), np.zeros(5))
-    nodes = (
-        Node("x", Input((6,))),
-        Node("dense", dense, ("x",)),
-        Node("relu", Relu(), ("dense",)),
-    )
-    graph = Graph(nodes, ("x",), ("relu",))
-    x = random.uniform(0, 1, (2000, 6)).astype(np.float32)
-    normalize = PASSES["normalize_for_rates"]
-    for n_steps, percentile in ((1, 80), (4, 95), (100, 99.8)):
-        found = normalize(graph, calibration=(x,), n_steps=n_steps)
-        expected = PASSES["normalize_weights"](graph, calibration=(x,), percentile=percentile)
-        np.testing.assert_array_equal(found.by_name["relu"].unit, expected.by_name["relu"].unit)
-    most = normalize(graph, calibration=(x,), n_steps=1, clipped=90.0)
-    half = PASSES["normalize_weights"](graph, calibration=(x,), percentile=50)
-    np.testing.assert_array_equal(most.by_name["relu"].unit, half.by_name["relu"].unit)
-    with pytest.raises(PassError, match=r"clipped -1, expected 0 <= clipped <= 100"):
-        normalize(graph, calibration=(x,), n_steps=4, clipped=-1)
