@@ -39,10 +39,10 @@ class Method:
 
 METHODS: tuple[Method, ...] = (
     Method("rate"),
-    Method("rate", {"normalize_for_rates": {"clipped": 5.0}}),
-    Method("rate", {"normalize_for_rates": {"clipped": 60.0}}),
+    Method("rate", {"calibrate_neurons": {"hold_back": False}}),
+    Method("rate", {"calibrate_neurons": {"fit_weights": False}}),
     Method("light"),
-    Method("fitted"),
+    Method("ltb"),
     Method("classic"),
     Method("exact"),
 )

@@ -79,7 +79,7 @@ def test_convert_gives_a_spiking_graph_and_says_how():
     assert graph.metadata["calibration"]["n_samples"] == 40
     assert [entry["name"] for entry in graph.metadata["passes"]] == list(RECIPES["rate"].passes)
     options = {entry["name"]: entry["options"] for entry in graph.metadata["passes"]}
-    assert options["normalize_for_rates"] == {"clipped": 20.0}
+    assert options["calibrate_neurons"]["fit_weights"] is True
     assert options["place_poolings"] == {"max_pool": "counts", "average_pool": "linear"}
 
 
@@ -103,7 +103,7 @@ def test_options_go_over_those_of_the_recipe():
     settings = {entry["name"]: entry["options"] for entry in graph.metadata["passes"]}[
         "normalize_weights"
     ]
-    assert settings == {"percentile": 100.0, "per_channel": False}
+    assert settings == {"percentile": 100.0, "per_channel": False, "rule": "activations"}
 
 
 def test_misread_network_is_refused():

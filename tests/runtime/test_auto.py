@@ -28,7 +28,7 @@ from spikeport.runtime.sweep.points import (
 from spikeport.runtime.sweep.targets import Targets, parse_targets
 
 RATE, EXACT = Method("rate"), Method("exact")
-CLIPPED = Method("rate", {"normalize_for_rates": {"clipped": 60.0}})
+CLIPPED = Method("rate", {"calibrate_neurons": {"fit_weights": False}})
 
 
 def point(drop, latency, operations=100.0, *, n=1000, method=RATE, n_steps=None, held_out=False):
@@ -76,11 +76,13 @@ def test_methods():
     assert choose_methods(["graded"]) == (Method("graded"),)
     with pytest.raises(PassError, match="recipe 'rat': does not exist"):
         choose_methods(["rat"])
-    options = {"place_poolings": {"max_pool": "before"}, "normalize_for_rates": {"clipped": 5.0}}
+    options = {"place_poolings": {"max_pool": "before"}, "calibrate_neurons": {"hold_back": False}}
     merged = with_options(METHODS[:3], options)
     assert [str(each) for each in merged] == [
-        "rate place_poolings.max_pool=before normalize_for_rates.clipped=5.0",
-        "rate normalize_for_rates.clipped=5.0 place_poolings.max_pool=before",
+        "rate place_poolings.max_pool=before calibrate_neurons.hold_back=false",
+        "rate calibrate_neurons.hold_back=false place_poolings.max_pool=before",
+        "rate calibrate_neurons.fit_weights=false calibrate_neurons.hold_back=false "
+        "place_poolings.max_pool=before",
     ]
     assert EXACT.is_scheduled
     assert not RATE.is_scheduled
@@ -318,12 +320,11 @@ def test_command_that_cannot_promise(data):
 def test_a_failing_method_is_named(data):
     result, _ = run(
         data, "--recipe", "auto", "--target", "n-steps=2", "--candidates", "rate,light",
-        "--set", "normalize_for_rates.clipped=30", "--calibration-samples", "50",
+        "--set", "calibrate_neurons.ridge=1", "--calibration-samples", "50",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert (
-        "left out: light normalize_for_rates.clipped=30.0 T=2: pass 'normalize_for_rates': is"
-        in (result.stdout)
+    assert "left out: light calibrate_neurons.ridge=1.0 T=2: pass 'calibrate_neurons': is" in (
+        result.stdout
     )
 
 
