@@ -100,6 +100,7 @@ def evaluate(
     from ..runtime.encoding import make_encoder
     from ..runtime.energy import parse_constants
     from ..runtime.held_back import check_needs
+    from ..runtime.schedule import check_run
 
     constants = parse_constants(energy)
     check_needs(early_exit, exit_data)
@@ -115,6 +116,8 @@ def evaluate(
     check_settings(n_steps=DEFAULT_N_STEPS if n_steps is None else n_steps, **settings)
     settings["encoder"] = encoder
     graph = read_snn(snn)
+    if early_exit is not None:  # before data are read and the ANN is
+        check_run(graph, n_steps or 1, early_exit=True)
     source = None if ann is None else read_ann(ann, graph, snn)
     samples = open_samples(data, graph, limit, **reading)
     calibration, calibrated_on = None, ""
@@ -271,7 +274,7 @@ def _provenance(graph: Graph, result: dict[str, Any], held: str) -> tuple[tuple[
         "command": _command_line(),
         "network": f"{source.get('name')}, sha256 {source.get('sha256')}",
         "recipe": str(graph.metadata.get("recipe")),
-        "passes": json.dumps(graph.metadata.get("passes", [])),
+        "passes": _passes(graph.metadata.get("passes")),
         "spiking graph": f"sha256 {result['graph']}",
         "calibration": calibrated,
         "data": f"{result['data']}, sha256 of the samples {result['samples_sha256']}",
@@ -284,6 +287,19 @@ def _provenance(graph: Graph, result: dict[str, Any], held: str) -> tuple[tuple[
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     return tuple((name, value) for name, value in pairs.items() if value)
+
+
+def _passes(entries: Any) -> str:
+    """Return what a graph's metadata say about its passes, as name(option=value, ...)."""
+    try:
+        texts = [
+            f"{entry['name']}({', '.join(f'{key}={value}' for key, value in options.items())})"
+            for entry in entries
+            for options in [entry["options"]]
+        ]
+    except (TypeError, LookupError, AttributeError):  # another program's file
+        return json.dumps(entries)
+    return ", ".join(texts)
 
 
 def _command_line() -> str:

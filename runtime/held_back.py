@@ -16,6 +16,7 @@ from .early_exit import DEFAULT_EVERY, Calibration, ExitRule, calibrate, check_l
 from .encoding import Encoder
 from .engines import DEFAULT_ENGINE, ENGINES
 from .samples import SampleRecord, batches
+from .schedule import check_run
 
 MIN_SAMPLES = 10
 DIGEST_BATCH = 1000
@@ -51,12 +52,13 @@ def calibrate_exit(
         progress: Called with the number of samples done.
 
     Raises:
-        SimulationError: A setting is out of range.
+        SimulationError: A setting is out of range, or the graph is not causal.
         DataError: The samples do not fit the graph.
     """
     check_loss(allowed_loss)
     ExitRule(0.0, every)
     check_settings(n_steps=n_steps, batch_size=batch_size, engine=engine, n_threads=n_threads)
+    check_run(graph, n_steps, early_exit=True)
     check_samples(graph, inputs, labels, encoder.shapes(graph, n_steps) if encoder else None)
     if len(inputs[0]) < MIN_SAMPLES:
         raise DataError(

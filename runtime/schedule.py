@@ -90,10 +90,15 @@ def check_run(graph: Graph, n_steps: int, *, early_exit: bool) -> Schedule | Non
             steps than integers hold, or neurons that rest for the whole run.
     """
     schedule = read_schedule(graph)
-    if schedule is not None and (n_steps != schedule.latency.n_steps or early_exit):
-        asked = "early exit" if early_exit else f"n_steps {n_steps}"
+    if schedule is not None and early_exit:
         raise SimulationError(
-            f"{asked}: the graph's schedule takes {schedule.latency.n_steps} steps, "
+            f"early exit: schedule {schedule.name} has no decision before its last step, "
+            f"{schedule.latency.n_steps}, expected a causal graph",
+            hint="leave --early-exit out, or convert with a causal recipe, such as rate",
+        )
+    if schedule is not None and n_steps != schedule.latency.n_steps:
+        raise SimulationError(
+            f"n_steps {n_steps}: the graph's schedule takes {schedule.latency.n_steps} steps, "
             f"{schedule.n_levels} for each of {schedule.n_layers} layers, expected exactly these",
             hint="leave --n-steps out; convert again for another T, or with a causal recipe",
         )

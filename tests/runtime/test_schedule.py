@@ -8,8 +8,10 @@ from spikeport.converter.ir import Graph, IntegrateFire, Node, Reset
 from spikeport.converter.ir.analog import SigmoidOfMean
 from spikeport.converter.ir.ops import Dense, Input, Relu
 from spikeport.converter.passes import PASSES
+from spikeport.runtime.early_exit import ExitRule
 from spikeport.runtime.engines import counts
 from spikeport.runtime.evaluate import evaluate
+from spikeport.runtime.held_back import calibrate_exit
 from spikeport.runtime.report.text import summary_lines
 from spikeport.runtime.schedule import read_schedule
 
@@ -116,3 +118,15 @@ def test_graded_neurons_that_cannot_be():
         PASSES["insert_graded_neurons"](analog(), neuron="wide")
     with pytest.raises(PassError, match=r"levels_per_step 6, .* one less than a power of two"):
         PASSES["insert_graded_neurons"](analog(), neuron="binary", levels_per_step=6)
+
+
+@pytest.mark.parametrize("schedule", ["wait", "parallel", "settle"])
+def test_no_early_exit_from_a_schedule(schedule):
+    graph = scheduled(schedule)
+    n_steps = read_schedule(graph).latency.n_steps
+    expected = rf"early exit: schedule {schedule} has no decision before its last step, {n_steps}, "
+    with pytest.raises(SimulationError, match=expected) as caught:
+        evaluate(graph, (X,), Y, n_steps=n_steps, exit_rule=ExitRule(1.0))
+    assert "leave --early-exit out" in caught.value.hint
+    with pytest.raises(SimulationError, match=expected):
+        calibrate_exit(graph, (X,), Y, allowed_loss=0.1, n_steps=n_steps)
