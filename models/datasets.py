@@ -1,7 +1,7 @@
 """Data to calibrate on and to evaluate: DATA on the command line becomes arrays.
 
-`fashion-mnist:test`, `fashion-mnist:train`, an `.npz` file, a folder with `x.npy` and `y.npy`, or a
-folder of images with one sub-folder per class.
+`fashion-mnist:test`, `keras:mnist:test`, `tfds:NAME:SPLIT`, an `.npz` file, a folder with `x.npy`
+and `y.npy`, or a folder of images with one sub-folder per class.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ import numpy.typing as npt
 
 from ..converter.errors import DataError
 from ..converter.ir import Array, Samples
-from . import fashion_mnist
 from .arrays import FORMS, MAX_BYTES, OpenedData, Shape, open_npy, open_npz, reading
-from .images import Images, find_readable, list_images
+from .fashion_mnist import Images
+from .images import Images as Files
+from .images import find_readable, list_images
+from .named import Pixels, list_layouts, load_named
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,9 @@ def open_data(
             hint="the network is fed x * scale + offset; 1 and 0 change nothing",
         )
     path = Path(spec)
-    if spec == "fashion-mnist" or spec.startswith("fashion-mnist:"):
-        data = _load_fashion_mnist(spec, shapes, limit, shipped=shipped)
+    images = load_named(spec, limit=limit, shipped=shipped)
+    if images is not None:
+        data = _fit_images(spec, images, shapes, limit)
     elif _is_dir(path):
         if any((path / f"{name}.npy").exists() for name in ("x", "x0")):
             data = open_npy(path, shapes, limit, labels=labels)
@@ -127,23 +130,23 @@ def _list(folder: Path) -> list[Path]:
         return sorted(entry for entry in folder.iterdir() if entry.name[0] not in ".@")
 
 
-def _load_fashion_mnist(
-    spec: str, shapes: tuple[Shape, ...], limit: int | None, *, shipped: bool
+def _fit_images(
+    spec: str, images: Images, shapes: tuple[Shape, ...], limit: int | None
 ) -> OpenedData:
-    images = fashion_mnist.load(spec.partition(":")[2], shipped=shipped)
-    (shape,) = shapes if len(shapes) == 1 else ((),)
-    if shape not in {(28, 28, 1), (1, 28, 28), (28, 28), (784,)}:
+    image = images.x.shape[1:]
+    layouts = list_layouts(image)
+    if len(shapes) != 1 or shapes[0] not in layouts:
         raise DataError(
-            f"{spec}: images are 28x28, the network takes {', '.join(map(str, shapes))}, "
-            "expected one input of shape (28, 28, 1), (1, 28, 28), (28, 28) or (784,)",
+            f"{spec}: images are {'x'.join(map(str, image))}, the network takes "
+            f"{', '.join(map(str, shapes))}, expected one input of shape "
+            f"{', '.join(map(str, layouts[:-1]))} or {layouts[-1]}",
             hint="give data of the network's own kind as .npz",
         )
-    x, y = images.x[:limit], images.y[:limit]
     name = images.source if limit is None or limit >= len(images.x) else (
         f"{images.source}, the first {limit}"
     )  # fmt: skip
-    inputs = (x.astype(np.float32) / np.float32(255)).reshape(-1, *shape)
-    return OpenedData((inputs,), y, name)
+    labels = None if images.y is None else images.y[:limit]
+    return OpenedData((Pixels(images.x[:limit], shapes[0]),), labels, name)
 
 
 def _load_folder(
@@ -174,7 +177,7 @@ def _load_folder(
     name = f"{folder}, {len(files)} of {n_files} images in {len(classes)} classes"
     if n_broken:
         name += f", {n_broken} broken ones skipped"
-    return OpenedData((Images(files, shapes[0]),), labels, name)
+    return OpenedData((Files(files, shapes[0]),), labels, name)
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,16 +30,16 @@ CLASSES = (
 
 @dataclass(frozen=True)
 class Images:
-    """Grey images and their labels.
+    """Images and their labels.
 
     Attributes:
-        x: [N, 28, 28], uint8, 0 is background.
-        y: [N], int64, index into CLASSES.
+        x: [N, H, W] or [N, H, W, C], uint8; of Fashion-MNIST [N, 28, 28], 0 is background.
+        y: [N], int64, class indices; None if unknown.
         source: What was loaded, for people: which split, how many, full set or subset.
     """
 
     x: npt.NDArray[np.uint8]
-    y: npt.NDArray[np.int64]
+    y: npt.NDArray[np.int64] | None
     source: str
 
 
