@@ -61,8 +61,9 @@ def main(debug: bool) -> None:
     """Turn trained Keras and ONNX networks into spiking networks, and measure them.
 
     MODEL is a .keras, .h5 or .onnx file, or the name of a shipped network (spikeport models list).
-    DATA is fashion-mnist:test, fashion-mnist:train, an .npz with x and optionally y, or a folder
-    with one sub-folder of images per class.
+    DATA is fashion-mnist:test, fashion-mnist:train, keras:NAME:SPLIT, tfds:NAME:SPLIT, an .npz with
+    x and optionally y, a folder with one sub-folder of images per class, or events: and a folder of
+    recordings.
 
     \b
     Example:

@@ -152,7 +152,9 @@ def convert(
     options = parse_options(settings)
     choose_options(recipe, options)
     source = read_model(model, shapes)
-    data = load_samples(calibration, source.graph, calibration_samples, labels=False, **reading)
+    data = load_samples(
+        calibration, source.graph, calibration_samples, labels=False, n_steps=n_steps, **reading
+    )
     with show_status("reading") as show:
         conversion = run(
             source,

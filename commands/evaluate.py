@@ -97,7 +97,7 @@ def evaluate(
     from ..runtime.checks import check_settings
     from ..runtime.decoding import make_decoder
     from ..runtime.early_exit import ExitRule
-    from ..runtime.encoding import make_encoder
+    from ..runtime.encoding import Recorded, is_over_time, make_encoder
     from ..runtime.energy import parse_constants
     from ..runtime.held_back import check_needs
     from ..runtime.schedule import check_run
@@ -119,7 +119,10 @@ def evaluate(
     if early_exit is not None:  # before data are read and the ANN is
         check_run(graph, n_steps or 1, early_exit=True)
     source = None if ann is None else read_ann(ann, graph, snn)
+    reading |= {"n_steps": n_steps, "over_time": is_over_time(code)}
     samples = open_samples(data, graph, limit, **reading)
+    if isinstance(encoder, Recorded) and samples.spiking:
+        encoder = settings["encoder"] = Recorded(binary=True)
     calibration, calibrated_on = None, ""
     if early_exit is not None and exit_data is not None:
         taken = graph.metadata.get("calibration", {}).get("n_samples", 0)

@@ -58,7 +58,7 @@ def explain(
     settings: dict[str, Any] = {"n_steps": n_steps, "engine": engine, "n_threads": threads}
     check_settings(batch_size=BATCH_SIZE, **settings)
     source = read_ann(ann, graph, snn)
-    samples = load_samples(data, graph, limit, labels=False, **reading)
+    samples = load_samples(data, graph, limit, labels=False, n_steps=n_steps, **reading)
     with show_progress("simulating", len(samples.inputs[0])) as show:
         found = run(graph, source.graph, samples.inputs, progress=show, **settings)
     if as_json:
@@ -104,7 +104,7 @@ def trace(
     from ..converter.exports.snn import read_snn
     from ..converter.files import check_output, write_atomically
     from ..converter.ir.types import DEFAULT_N_STEPS
-    from ..runtime.encoding import make_encoder
+    from ..runtime.encoding import is_over_time, make_encoder
     from ..runtime.report.tracks import draw_trace
     from ..runtime.trace import check_sample, choose_nodes, to_npz
     from ..runtime.trace import trace as run
@@ -116,6 +116,7 @@ def trace(
     graph = read_snn(snn)
     names = _split_names(nodes, graph)
     choose_nodes(graph, names)
+    reading |= {"n_steps": n_steps, "over_time": is_over_time(code)}
     samples = open_samples(data, graph, None, **reading)
     check_sample(sample, len(samples.inputs[0]))
     found = run(

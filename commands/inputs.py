@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from ..runtime.evaluate import Evaluation
     from ..runtime.sweep.cluster import Cluster
 
-DATA_HELP = "fashion-mnist:test, fashion-mnist:train, an .npz with x (and y), or a folder of images"
+DATA_HELP = (
+    "fashion-mnist:test, keras:NAME:SPLIT, tfds:NAME:SPLIT, an .npz with x (and y), a folder of "
+    "images, or events:FOLDER"
+)
 SCHEDULER_HELP = "Simulate on a Dask cluster, as tcp://host:8786."
-CODE_HELP = "Of the input: constant, poisson, rate, ttfs, phase or burst."
+CODE_HELP = "Of the input: constant, poisson, rate, ttfs, phase, burst or recorded."
 READ_OUT_HELP = "Of decisions: potential, count, first or window."
 SHAPE_HELP = (
     "Sizes that an .onnx file leaves open, such as 3,224,224; several inputs: NAME=3,224,224."
@@ -39,7 +42,7 @@ def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(reading=reading, **others)
 
     for option in (
-        click.option("--skip-broken", is_flag=True, help="Leave out images that cannot be read."),
+        click.option("--skip-broken", is_flag=True, help="Leave out files that cannot be read."),
         click.option("--shipped", is_flag=True, help="Named data: only the shipped subset."),
         click.option("--input-offset", type=float, help="Added to the inputs behind the scale."),
         click.option("--input-scale", type=float, help="Factor; default: the .snn file's, or 1."),
@@ -80,18 +83,38 @@ def _read_again(model: str, converted: Mapping[str, Any]) -> Source:
     return read_model(model, tuple(f"{name}={','.join(map(str, s))}" for name, s in parts.items()))
 
 
-def load_samples(spec: str, graph: Graph, limit: int | None = None, **reading: Any) -> Data:
-    """Read data for a network into memory."""
+def load_samples(
+    spec: str, graph: Graph, limit: int | None = None, *, n_steps: int | None = None, **reading: Any
+) -> Data:
+    """Read data for a network into memory; recordings of events are cut into T steps."""
     from ..models.datasets import load_data
 
-    return load_data(spec, _shapes(graph), limit=limit, **resolve_reading(graph, reading))
+    reading = {**resolve_reading(graph, reading), "n_steps": choose_steps(graph, n_steps)}
+    return load_data(spec, _shapes(graph), limit=limit, **reading)
 
 
-def open_samples(spec: str, graph: Graph, limit: int | None = None, **reading: Any) -> OpenedData:
-    """Open data for a network, to be read in parts."""
+def open_samples(
+    spec: str, graph: Graph, limit: int | None = None, *, n_steps: int | None = None, **reading: Any
+) -> OpenedData:
+    """Open data for a network, to be read in parts; recordings of events are cut into T steps."""
     from ..models.datasets import open_data
 
-    return open_data(spec, _shapes(graph), limit=limit, **resolve_reading(graph, reading))
+    reading = {**resolve_reading(graph, reading), "n_steps": choose_steps(graph, n_steps)}
+    return open_data(spec, _shapes(graph), limit=limit, **reading)
+
+
+def choose_steps(graph: Graph, n_steps: int | None) -> int:
+    """Return T as it was given, else the file's, else the default.
+
+    Raises:
+        SimulationError: It is out of range.
+    """
+    from ..converter.ir.types import DEFAULT_N_STEPS
+    from ..runtime.checks import check_n_steps
+
+    chosen = graph.metadata.get("n_steps", DEFAULT_N_STEPS) if n_steps is None else n_steps
+    check_n_steps(chosen)
+    return int(chosen)
 
 
 def resolve_reading(graph: Graph, reading: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,10 @@ from ..converter.ir import Array, Samples
 
 Shape = tuple[int, ...]
 MAX_BYTES = 16 * 2**30
-FORMS = "fashion-mnist:test, fashion-mnist:train, an .npz file, or a folder of images or .npy files"
+FORMS = (
+    "fashion-mnist:test, keras:NAME:SPLIT, tfds:NAME:SPLIT, events:FOLDER, an .npz file, or a "
+    "folder of images or .npy files"
+)
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,13 @@ class OpenedData:
         inputs: As those of Data, but for where they are.
         labels: [N], int64, or None.
         name: What it is, for people.
+        spiking: All values are 0 or 1.
     """
 
     inputs: tuple[Samples, ...]
     labels: npt.NDArray[np.int64] | None
     name: str
+    spiking: bool = False
 
 
 @contextmanager
@@ -51,6 +56,22 @@ def reading(path: Path) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def npz_errors(path: Path) -> Iterator[None]:
+    """Turn what numpy and zipfile raise on a damaged `.npz` file into one line and a hint."""
+    try:
+        yield
+    except (
+        OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+        RuntimeError,  # encrypted, or, as NotImplementedError, an unknown compression
+    ) as error:  # fmt: skip
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(
+            f"{path}: not a readable .npz file ({reason})",
+            hint="write it with numpy.savez, not encrypted; arrays of objects are refused",
+        ) from error
+
+
 def open_npz(
     path: Path, shapes: tuple[Shape, ...], limit: int | None, *, labels: bool
 ) -> OpenedData:
@@ -60,7 +81,7 @@ def open_npz(
     if not is_file:
         raise DataError(f"{path}: no such file, expected {FORMS}", hint="check the path")
     keys = ["x"] if len(shapes) == 1 else [f"x{place}" for place in range(len(shapes))]
-    try:
+    with npz_errors(path):
         with reading(path):
             path.open("rb").close()
         with zipfile.ZipFile(path) as archive:
@@ -80,15 +101,6 @@ def open_npz(
                 )
             raw = [arrays[key] for key in keys]
             y = arrays["y"] if labels and "y" in arrays.files else None
-    except (
-        OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
-        RuntimeError,  # encrypted, or, as NotImplementedError, an unknown compression
-    ) as error:  # fmt: skip
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(
-            f"{path}: not a readable .npz file ({reason})",
-            hint="write it with numpy.savez, not encrypted; arrays of objects are refused",
-        ) from error
     inputs = tuple(
         _check_array(path, key, array, shape)[:limit]
         for key, array, shape in zip(keys, raw, shapes, strict=True)

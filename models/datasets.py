@@ -1,7 +1,8 @@
 """Data to calibrate on and to evaluate: DATA on the command line becomes arrays.
 
 `fashion-mnist:test`, `keras:mnist:test`, `tfds:NAME:SPLIT`, an `.npz` file, a folder with `x.npy`
-and `y.npy`, or a folder of images with one sub-folder per class.
+and `y.npy`, a folder of images with one sub-folder per class, or `events:` and such a folder of
+recordings of an event camera.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +19,12 @@ import numpy.typing as npt
 
 from ..converter.errors import DataError
 from ..converter.ir import Array, Samples
+from ..converter.ir.types import DEFAULT_N_STEPS
 from .arrays import FORMS, MAX_BYTES, OpenedData, Shape, open_npy, open_npz, reading
+from .events import SUFFIXES, Recordings, find_layout, read_steps
 from .fashion_mnist import Images
+from .images import IMAGE_SUFFIXES, find_readable, list_files, read_image
 from .images import Images as Files
-from .images import find_readable, list_images
 from .named import Pixels, list_layouts, load_named
 
 
@@ -32,11 +36,13 @@ class Data:
         inputs: One array [N, ...] per network input, float32.
         labels: [N], int64, or None.
         name: What it is, for people.
+        spiking: All values are 0 or 1.
     """
 
     inputs: tuple[Array, ...]
     labels: npt.NDArray[np.int64] | None
     name: str
+    spiking: bool = False
 
 
 def load_data(
@@ -49,14 +55,16 @@ def load_data(
     scale: float = 1.0,
     offset: float = 0.0,
     skip_broken: bool = False,
+    n_steps: int = DEFAULT_N_STEPS,
+    over_time: bool = False,
 ) -> Data:
     """Read a data set into memory. Arguments and errors as `open_data`."""
     opened = open_data(
         spec, shapes, limit=limit, labels=labels, shipped=shipped, scale=scale, offset=offset,
-        skip_broken=skip_broken,
+        skip_broken=skip_broken, n_steps=n_steps, over_time=over_time,
     )  # fmt: skip
     inputs = tuple(_in_memory(spec, samples) for samples in opened.inputs)
-    return Data(inputs, opened.labels, opened.name)
+    return Data(inputs, opened.labels, opened.name, opened.spiking)
 
 
 def open_data(
@@ -69,6 +77,8 @@ def open_data(
     scale: float = 1.0,
     offset: float = 0.0,
     skip_broken: bool = False,
+    n_steps: int = DEFAULT_N_STEPS,
+    over_time: bool = False,
 ) -> OpenedData:
     """Open a data set in the layout of a network's inputs.
 
@@ -84,7 +94,10 @@ def open_data(
         shipped: Use the shipped subset of a named data set.
         scale: Factor on the samples.
         offset: Added behind the factor.
-        skip_broken: Leave out images that cannot be read; `Data.name` says how many.
+        skip_broken: Leave out files that cannot be read; `Data.name` says how many.
+        n_steps: T, into which recordings of events are cut.
+        over_time: Samples have a time axis of their own, [N, T, ...]; recordings of events without
+            it are given as their mean over the steps.
 
     Raises:
         DataError: There is no such data set, it cannot be read, or it does not fit the network.
@@ -99,17 +112,33 @@ def open_data(
             f"input scale {scale:g}, offset {offset:g}, expected finite numbers and a scale not 0",
             hint="the network is fed x * scale + offset; 1 and 0 change nothing",
         )
-    path = Path(spec)
+    kind, _, rest = spec.partition(":")
+    path = Path(rest if kind == "events" and rest else spec)
+    wanted = tuple((n_steps, *shape) for shape in shapes) if over_time else shapes
     images = load_named(spec, limit=limit, shipped=shipped)
+    if over_time and images is not None:
+        raise _no_time(spec)
     if images is not None:
         data = _fit_images(spec, images, shapes, limit)
+    elif kind == "events" and rest:
+        if scale != 1 or offset != 0:
+            raise DataError(
+                f"{spec}: input scale {scale:g}, offset {offset:g}, expected 1 and 0: events are "
+                "spikes",
+                hint="the .snn file has others: give --input-scale 1 --input-offset 0",
+            )
+        data = _load_events(
+            path, shapes, limit, skip_broken=skip_broken, n_steps=n_steps, over_time=over_time
+        )
     elif _is_dir(path):
         if any((path / f"{name}.npy").exists() for name in ("x", "x0")):
-            data = open_npy(path, shapes, limit, labels=labels)
+            data = open_npy(path, wanted, limit, labels=labels)
+        elif over_time:
+            raise _no_time(spec)
         else:
             data = _load_folder(path, shapes, limit, skip_broken=skip_broken)
     elif path.suffix.lower() == ".npz":
-        data = open_npz(path, shapes, limit, labels=labels)
+        data = open_npz(path, wanted, limit, labels=labels)
     else:
         raise DataError(f"{spec}: no such data, expected {FORMS}", hint="check the spelling")
     data = data if labels else dataclasses.replace(data, labels=None)
@@ -117,6 +146,13 @@ def open_data(
         return data
     inputs = tuple(_Scaled(array, scale, offset) for array in data.inputs)
     return OpenedData(inputs, data.labels, f"{data.name}, times {scale:g} plus {offset:g}")
+
+
+def _no_time(spec: str) -> DataError:
+    return DataError(
+        f"{spec}: images have no time axis, expected events:FOLDER, or arrays [N, T, ...]",
+        hint="--code recorded is for samples that change from step to step; leave it out",
+    )
 
 
 def _is_dir(path: Path) -> bool:
@@ -152,32 +188,85 @@ def _fit_images(
 def _load_folder(
     path: Path, shapes: tuple[Shape, ...], limit: int | None, *, skip_broken: bool
 ) -> OpenedData:
+    def read(file: Path) -> object:
+        return read_image(file, shapes[0])
+
+    found = _list_classes(
+        path, shapes, limit, IMAGE_SUFFIXES, "images", read if skip_broken else None
+    )
+    return OpenedData((Files(found.files, shapes[0]),), found.labels, found.name)
+
+
+def _load_events(
+    path: Path,
+    shapes: tuple[Shape, ...],
+    limit: int | None,
+    *,
+    skip_broken: bool,
+    n_steps: int,
+    over_time: bool,
+) -> OpenedData:
+    def read(file: Path) -> object:
+        return read_steps(file, shapes[0], n_steps)
+
+    with reading(path):
+        is_file = path.is_file()
+    if is_file:
+        found = _Listed([path], None, path.name)
+    else:
+        check = read if skip_broken else None
+        found = _list_classes(path, shapes, limit, SUFFIXES, "recordings", check)
+    if len(shapes) == 1:
+        find_layout(shapes[0])
+    recordings = Recordings(found.files, shapes[0], n_steps, over_time)
+    name = f"{found.name}, {'' if over_time else 'the mean of '}{n_steps} steps"
+    return OpenedData((recordings,), found.labels, name, spiking=over_time)
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """Files of a folder with one sub-folder per class: in order, with labels, for people."""
+
+    files: list[Path]
+    labels: npt.NDArray[np.int64] | None
+    name: str
+
+
+def _list_classes(
+    path: Path,
+    shapes: tuple[Shape, ...],
+    limit: int | None,
+    suffixes: Collection[str],
+    kind: str,
+    check: Callable[[Path], object] | None,
+) -> _Listed:
+    """List a folder; with `check`, files that it cannot read are left out and counted."""
     if len(shapes) != 1:
         raise DataError(
-            f"{path}: a folder of images feeds one input, the network takes {len(shapes)}, "
+            f"{path}: a folder of {kind} feeds one input, the network takes {len(shapes)}, "
             "expected an .npz",
             hint="save arrays x0, x1, ... and y with numpy.savez",
         )
     classes = [entry for entry in _list(path) if _is_dir(entry)]
-    files, labels = list_images(path, classes)
+    files, labels = list_files(path, classes, suffixes, kind)
     n_files, n_broken = len(files), 0
-    if skip_broken:
-        is_good = find_readable(files, shapes[0])
+    if check is not None:
+        is_good = find_readable(files, check)
         n_broken = int((~is_good).sum())
         files = [file for file, good in zip(files, is_good, strict=True) if good]
         labels = labels[is_good]
         if not files:
             raise DataError(
-                f"{path}: none of {n_files} images can be read, expected images of shape "
+                f"{path}: none of {n_files} {kind} can be read, expected {kind} of shape "
                 f"{shapes[0]}",
                 hint="leave --skip-broken out to see the first reason",
             )
     files, labels = files[:limit], labels[:limit]
     folder = Path(os.path.abspath(path)).name  # of "." too; a link keeps its own name
-    name = f"{folder}, {len(files)} of {n_files} images in {len(classes)} classes"
+    name = f"{folder}, {len(files)} of {n_files} {kind} in {len(classes)} classes"
     if n_broken:
         name += f", {n_broken} broken ones skipped"
-    return OpenedData((Files(files, shapes[0]),), labels, name)
+    return _Listed(files, labels, name)
 
 
 @dataclass(frozen=True, eq=False)

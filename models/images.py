@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,12 +56,16 @@ class Images:
         return result
 
 
-def list_images(path: Path, classes: Sequence[Path]) -> tuple[list[Path], npt.NDArray[np.int64]]:
-    """Return the images of classes' folders and their labels, taking turns between classes.
+def list_files(
+    path: Path, classes: Sequence[Path], suffixes: Collection[str], kind: str = "images"
+) -> tuple[list[Path], npt.NDArray[np.int64]]:
+    """Return the files of classes' folders and their labels, taking turns between classes.
 
     Args:
         path: The folder of them all.
         classes: Its sub-folders, in the order of the labels.
+        suffixes: Of the files, in lower case.
+        kind: What they are, for people.
 
     Raises:
         DataError: There are none, or a folder cannot be read.
@@ -72,25 +76,25 @@ def list_images(path: Path, classes: Sequence[Path]) -> tuple[list[Path], npt.ND
             names = sorted(
                 entry.name
                 for entry in folder.iterdir()
-                if entry.name[0] not in ".@" and entry.suffix.lower() in IMAGE_SUFFIXES
+                if entry.name[0] not in ".@" and entry.suffix.lower() in suffixes
             )
         turns += [(turn, label, name) for turn, name in enumerate(names)]
     if not turns:
         raise DataError(
-            f"{path}: no images, expected one sub-folder of images per class",
-            hint=f"images end in {' '.join(sorted(IMAGE_SUFFIXES))}",
+            f"{path}: no {kind}, expected one sub-folder of {kind} per class",
+            hint=f"{kind} end in {' '.join(sorted(suffixes))}",
         )
     turns.sort()
     files = [classes[label] / name for _, label, name in turns]
     return files, np.array([label for _, label, _ in turns], np.int64)
 
 
-def find_readable(files: Sequence[Path], image: Shape) -> npt.NDArray[np.bool_]:
-    """Return which of the files are images of that shape; every one is decoded once."""
+def find_readable(files: Sequence[Path], read: Callable[[Path], object]) -> npt.NDArray[np.bool_]:
+    """Return which of the files `read` can read; every one is read once."""
 
     def is_readable(file: Path) -> bool:
         try:
-            read_image(file, image)
+            read(file)
         except DataError:
             return False
         return True

@@ -23,11 +23,7 @@ def check_settings(*, n_steps: object, batch_size: int, engine: str, n_threads: 
     Raises:
         SimulationError: n_steps, batch_size or n_threads out of range, or no such engine.
     """
-    if type(n_steps) is not int or not 1 <= n_steps <= MAX_N_STEPS:
-        raise SimulationError(
-            f"n_steps {n_steps!r}, expected an integer of at least 1 and at most {MAX_N_STEPS}",
-            hint=f"try --n-steps {DEFAULT_N_STEPS}",
-        )
+    check_n_steps(n_steps)
     if batch_size < 1:
         raise SimulationError(
             f"batch_size {batch_size}, expected at least 1", hint="100 is the default"
@@ -35,6 +31,19 @@ def check_settings(*, n_steps: object, batch_size: int, engine: str, n_threads: 
     find(ENGINES, engine, "engine", SimulationError)
     if n_threads is not None:
         check_threads(n_threads)
+
+
+def check_n_steps(n_steps: object) -> None:
+    """Check a number of steps.
+
+    Raises:
+        SimulationError: It is out of range.
+    """
+    if type(n_steps) is not int or not 1 <= n_steps <= MAX_N_STEPS:
+        raise SimulationError(
+            f"n_steps {n_steps!r}, expected an integer of at least 1 and at most {MAX_N_STEPS}",
+            hint=f"try --n-steps {DEFAULT_N_STEPS}",
+        )
 
 
 def count_cores() -> int:

@@ -59,6 +59,10 @@ class Encoder:
         """Return the shape of one sample for an input of this shape."""
         return shape
 
+    def constant(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        """Return the samples as a network without time takes them, [N, ...] per input."""
+        return inputs
+
     def shapes(self, graph: Graph, n_steps: int) -> tuple[tuple[int, ...], ...]:
         """Return the shape of one sample per input, of a run of T steps."""
         return tuple(self.sample_shape(graph.types[name].shape, n_steps) for name in graph.inputs)
@@ -295,6 +299,9 @@ class Recorded(Encoder):
     def sample_shape(self, shape: tuple[int, ...], n_steps: int) -> tuple[int, ...]:
         return (n_steps, *shape)
 
+    def constant(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        return tuple(np.mean(array, axis=1, dtype=np.float32) for array in inputs)
+
     def open(self, graph: Graph, inputs: tuple[Array, ...], n_steps: int) -> Feed:
         for name, array in zip(graph.inputs, inputs, strict=True):
             expected = self.sample_shape(graph.types[name].shape, n_steps)
@@ -321,6 +328,11 @@ ENCODERS: dict[str, type[Encoder]] = {
     code.name: code for code in (Constant, Poisson, Rate, FirstSpike, Phase, BurstCode, Recorded)
 }
 DEFAULT_CODE = "constant"
+
+
+def is_over_time(code: str) -> bool:
+    """Return whether samples of a code have a time axis of their own."""
+    return code == Recorded.name
 
 
 def make_encoder(code: str, seed: int = 0) -> Encoder | None:

@@ -263,7 +263,7 @@ def evaluate(
         n_tied += read.tied.sum(axis=1)
         n_silent += read.silent.sum(axis=1)
         if ann is not None:
-            outputs = ann(batch)
+            outputs = ann(batch if encoder is None else encoder.constant(batch))
             ann_decisions[chosen] = decide(outputs[0], readout)
             values.add(outputs, [potentials[-1] for potentials in simulation.outputs])
         progress(chosen.stop)

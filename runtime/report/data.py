@@ -143,7 +143,8 @@ def gather(
             explanation = None
     if evaluation.labels is not None:
         progress("quantised ANN")
-        some = tuple(array[:QUANTISED] for array in inputs)
+        some = tuple(np.asarray(array[:QUANTISED], np.float32) for array in inputs)
+        some = some if encoder is None else encoder.constant(some)
         quantised = evaluate_quantised(
             graph,
             some,
@@ -177,6 +178,7 @@ def find_examples(
     make_ready = ENGINES.get(evaluation.engine, ENGINES[DEFAULT_ENGINE])
     runner = make_ready(graph, n_threads=1, encoder=encoder)
     chosen = pick(inputs, numbers)
+    shown = chosen if encoder is None else encoder.constant(chosen)
     rule = None if evaluation.early_exit is None else evaluation.early_exit.rule
     run = runner.run(chosen, evaluation.n_steps, exit_rule=rule)
     scores = _scores(graph, run.outputs[0])
@@ -187,7 +189,7 @@ def find_examples(
             label=None if evaluation.labels is None else int(evaluation.labels[number]),
             decision=int(evaluation.decisions[-1, number]),
             stable=int(stable[number]),
-            image=to_image(chosen[0][place]),
+            image=to_image(shown[0][place]),
             scores=scores[:, place],
         )
         for place, number in enumerate(numbers)

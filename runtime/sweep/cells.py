@@ -16,10 +16,11 @@ from ...converter.convert import convert, describe_samples
 from ...converter.errors import SpikeportError
 from ...converter.exports.snn import encode_graph
 from ...converter.frontends import Source, read
+from ...converter.ir.types import DEFAULT_N_STEPS
 from ...converter.recipes import choose_options
 from ...models.datasets import Data, load_data
 from ...models.registry import find_model
-from ..encoding import DEFAULT_CODE, make_encoder
+from ..encoding import DEFAULT_CODE, is_over_time, make_encoder
 from ..evaluate import evaluate
 from .cluster import Cluster
 from .spec import Cell
@@ -161,19 +162,23 @@ def _read(path: Path) -> Source:
 def _load_cached(
     spec: str, shapes: tuple[tuple[int, ...], ...], limit: int | None, options: tuple[Any, ...]
 ) -> Data:
-    labels, shipped, scale, offset = options
+    labels, shipped, scale, offset, n_steps, over_time = options
     return load_data(
-        spec, shapes, limit=limit, labels=labels, shipped=shipped, scale=scale, offset=offset
-    )
+        spec, shapes, limit=limit, labels=labels, shipped=shipped, scale=scale, offset=offset,
+        n_steps=n_steps, over_time=over_time,
+    )  # fmt: skip
 
 
 def _load(cell: Cell, *, for_calibration: bool) -> Data:
     graph = _read(find_model(cell.model)).graph
     shapes = tuple(graph.types[name].shape for name in graph.inputs)
+    spec = cell.calibration if for_calibration else cell.data
+    limit = cell.calibration_samples if for_calibration else cell.limit
+    over_time = is_over_time(cell.code) and not for_calibration
+    # other samples are the same for every T
+    n_steps = cell.n_steps if over_time or spec.startswith("events:") else DEFAULT_N_STEPS
     options = (not for_calibration, cell.shipped, cell.input_scale, cell.input_offset)
-    if for_calibration:
-        return _load_cached(cell.calibration, shapes, cell.calibration_samples, options)
-    return _load_cached(cell.data, shapes, cell.limit, options)
+    return _load_cached(spec, shapes, limit, (*options, n_steps, over_time))
 
 
 def _digest(data: Data) -> str:
