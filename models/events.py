@@ -201,18 +201,18 @@ def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def _read_hdf5(path: Path) -> dict[str, npt.NDArray[Any]]:
-    from ..converter.frontends.keras import hdf5
+    from ..converter.frontends.keras.hdf5 import find_dataset, find_group, has, open_hdf5
 
     where = str(path)
     try:
-        with reading(path), path.open("rb") as file, hdf5.open_hdf5(file, where) as opened:
+        with reading(path), path.open("rb") as file, open_hdf5(file, where) as opened:
             group = opened
-            if hdf5.has(opened, GROUP, where):
-                group = hdf5.find_group(opened, GROUP, where)
+            if has(opened, GROUP, where):
+                group = find_group(opened, GROUP, where)
             known = {name for names in NAMES.values() for name in names}
-            found = [name for name in sorted(known) if hdf5.has(group, name, where)]
+            found = [name for name in sorted(known) if has(group, name, where)]
             stored = {
-                name: hdf5.find_dataset(group, key, where)
+                name: find_dataset(group, key, where)
                 for name, key in _find_names(path, found).items()
             }
             for array in stored.values():

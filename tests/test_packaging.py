@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "commands": ("converter", "runtime", "models"),
     "converter": (),
     "runtime": ("converter.ir", "converter.errors"),
-    "models": ("converter.ir", "converter.errors"),
+    "models": ("converter.ir", "converter.errors", "converter.frontends.keras.hdf5"),
     "runtime/sweep": ("converter", "models"),
 }
 """By folder, what it may import besides its own part; a sweep drives the other parts."""
