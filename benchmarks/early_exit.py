@@ -140,7 +140,8 @@ def to_markdown(result: dict) -> str:
         f"of CPU time per sample.",
         "",
         "| allowed loss | look every | accuracy (95 % interval) | loss | mean steps | undecided "
-        "| fixed T of the same accuracy | mean steps / T | CPU time per sample, ms | at that T, ms |",
+        "| fixed T of the same accuracy | mean steps / T | CPU time per sample, ms "
+        "| at that T, ms |",
         "|---" * 10 + "|",
     ]
     for row in result["rows"]:
