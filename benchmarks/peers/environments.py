@@ -61,7 +61,7 @@ ENVIRONMENTS: dict[str, Environment] = {
         ("torch==2.13.0", "numpy", "tqdm", "snntorch==1.0.0"), ("neurobench==2.3.0",)
     ),
     "norse": Environment(
-        ("torch==2.13.0", "numpy", "nir==1.0.8", "nirtorch==2.0.2"), ("norse==1.1.0",)
+        ("torch==2.13.0", "numpy", "nir==1.0.4", "nirtorch==2.0.2"), ("norse==1.1.0",)
     ),
     "snntorch": Environment(
         ("torch==2.13.0", "numpy", "nir==1.0.8", "nirtorch==2.0.2"), ("snntorch==1.0.0",)

@@ -1,7 +1,8 @@
 """NIR files: nodes and edges as a spiking graph. What has no meaning here is refused by name.
 
 A current I adds r I dt to the potential of an IF; it fires where the potential is above the
-threshold. Files that spikeport wrote say in their metadata what NIR cannot.
+threshold. Up to nir 1.0.5 it is then reset by subtraction, later to v_reset. Files that spikeport
+wrote say in their metadata what NIR cannot.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import numpy as np
 
 from ..errors import FormatError, SpikeportError, UnsupportedOpError
 from ..exports.json_text import parse_object
-from ..exports.nir import LEAKLESS_DT
+from ..exports.nir.writer import LEAKLESS_DT
 from ..files import read_bounded
-from ..ir import Graph, IntegrateFire, Node, Op, Reset, SumPool, TensorType
+from ..ir import Array, Graph, IntegrateFire, Node, Op, Reset, SumPool, TensorType
 from ..ir.ops import Add, AveragePool, Conv, Dense, Flatten, Identity, Input, Scale, Transpose
 from .nir_edges import flatten_graph, sort_nodes
 from .nir_file import HINT, MAX_FILE_BYTES, open_nir
@@ -44,7 +45,8 @@ def _read(data: bytes, name: str, dt: float | None) -> Graph:
     nodes, edges = flatten_graph(content, "", 0)
     own = _own(content)
     order = sort_nodes(nodes, edges)
-    builder = _Builder(nodes, edges, own, _step(content, dt))
+    subtracts = _is_before(content["version"], (1, 0, 6))
+    builder = _Builder(nodes, edges, own, _step(content, dt), subtracts=subtracts)
     for node in order:
         builder.add(node)
     if builder.reasons:
@@ -72,6 +74,12 @@ def _read(data: bytes, name: str, dt: float | None) -> Graph:
         tuple(builder.outputs[output] for output in outputs),
         metadata,
     )
+
+
+def _is_before(version: str, bound: tuple[int, ...]) -> bool:
+    """Return whether a version is older; one that is no numbers and dots is the newest."""
+    parts = version.split(".")
+    return all(part.isdecimal() for part in parts) and tuple(map(int, parts)) < bound
 
 
 def _step(content: dict[str, Any], dt: float | None) -> float:
@@ -102,7 +110,10 @@ class _Builder:
         edges: list[tuple[str, str]],
         own: dict[str, Any],
         dt: float,
+        *,
+        subtracts: bool,
     ) -> None:
+        self.subtracts = subtracts
         self.file = nodes
         self.dt = dt
         self.own = own
@@ -141,10 +152,22 @@ class _Builder:
             reason = str(error).partition("\n")[0]
             raise FormatError(f"{name} ({type_name}): {reason}", hint=HINT) from error
 
-    def append(self, wanted: str, op: Op, *inputs: str, fields: Any = None) -> str:
-        """Append a node, check it against its operands, and return its name."""
-        metadata = fields.get("metadata") if isinstance(fields, dict) else None
-        metadata = metadata if isinstance(metadata, dict) else {}
+    def own_of(self, name: str) -> dict[str, Any]:
+        """Return what spikeport wrote about a node of the file; {} in files of other tools."""
+        nodes = self.own.get("nodes")
+        found = nodes.get(name) if isinstance(nodes, dict) else None
+        return found if isinstance(found, dict) else {}
+
+    def append(self, wanted: str, op: Op, *inputs: str, file: str = "") -> str:
+        """Append a node, check it against its operands, and return its name.
+
+        Args:
+            wanted: Its name, but for what the file says, and if it is free.
+            op: What it computes.
+            inputs: Its operands.
+            file: Name of the node of the file that it stands for.
+        """
+        metadata = self.own_of(file)
         text = metadata.get("name")
         name = text if isinstance(text, str) and text and text not in self.taken else wanted
         while name in self.taken:
@@ -158,11 +181,9 @@ class _Builder:
 
     def set_unit(self, output: str, unit: Any) -> None:
         """Give an output what one unit of it stands for, [shape, numbers] in the metadata."""
-        match unit:
-            case [list(shape), list(numbers)] if output in self.outputs:
-                values = np.array(numbers, np.float32).reshape(shape)
-            case _:
-                raise FormatError(f"{output:.60}: its unit in the metadata is no shape and numbers")
+        if output not in self.outputs:
+            raise FormatError(f"{output:.60}: has a unit in the metadata, but is no output")
+        values = _shaped(unit, f"{output:.60} unit")
         name = self.outputs[output]
         self.nodes = [
             dataclasses.replace(node, unit=values) if node.name == name else node
@@ -195,19 +216,19 @@ def _shape(fields: dict[str, Any]) -> tuple[int, ...]:
 
 def _input(builder: _Builder, name: str, fields: dict[str, Any]) -> None:
     shape = _shape(fields)
-    metadata = fields.get("metadata")
-    if builder.own and isinstance(metadata, dict) and "pulse" in metadata:
-        builder.charges.add(name)  # the neuron's own metadata say what it is charged with
+    pulses = builder.own.get("pulses")
+    if isinstance(pulses, list) and name in pulses:
+        builder.charges.add(name)  # the neuron's own entry says what it is charged with
         return
     known = builder.own.get("inputs")
     layout = known.get(name) if isinstance(known, dict) else None
     if layout is None:
-        builder.values[name] = builder.append(name, Input(shape), fields=fields)
+        builder.values[name] = builder.append(name, Input(shape), file=name)
         builder.inputs.append(builder.values[name])
         return
     match layout:
         case [list(sizes), list(permutation)]:
-            first = builder.append(name, Input(tuple(sizes)), fields=fields)
+            first = builder.append(name, Input(tuple(sizes)), file=name)
             builder.inputs.append(first)
             turned = Transpose(tuple(permutation))
             builder.values[name] = builder.append(f"{first}/channels_first", turned, first)
@@ -231,7 +252,7 @@ def _output(builder: _Builder, name: str, fields: dict[str, Any], x: str) -> Non
 def _affine(builder: _Builder, name: str, fields: dict[str, Any], x: str) -> None:
     weight = _numbers(fields, "weight")
     bias = np.zeros(weight.shape[:1]) if fields["type"] == "Linear" else _numbers(fields, "bias")
-    builder.values[name] = builder.append(name, Dense(weight, bias), x, fields=fields)
+    builder.values[name] = builder.append(name, Dense(weight, bias), x, file=name)
 
 
 def _conv(builder: _Builder, name: str, fields: dict[str, Any], x: str) -> None:
@@ -250,13 +271,13 @@ def _conv(builder: _Builder, name: str, fields: dict[str, Any], x: str) -> None:
         pairs = tuple((side, side) for side in _integers(fields, "padding", n))
     (groups,) = _integers(fields, "groups", 1)
     op = Conv(weight, _numbers(fields, "bias"), strides, dilation, pairs, groups)
-    builder.values[name] = builder.append(name, op, x, fields=fields)
+    builder.values[name] = builder.append(name, op, x, file=name)
 
 
 def _scale(builder: _Builder, name: str, fields: dict[str, Any], x: str) -> None:
     scale = _numbers(fields, "scale")
     op = Scale(scale, np.zeros((1,) * scale.ndim))
-    builder.values[name] = builder.append(name, op, x, fields=fields)
+    builder.values[name] = builder.append(name, op, x, file=name)
 
 
 def _pool(builder: _Builder, name: str, fields: dict[str, Any], x: str) -> None:
@@ -265,7 +286,7 @@ def _pool(builder: _Builder, name: str, fields: dict[str, Any], x: str) -> None:
     op: Op = AveragePool(kernel, strides, pairs, count_padding=any(map(any, pairs)))
     if fields["type"] == "SumPool2d":
         op = SumPool(kernel, strides, pairs)
-    builder.values[name] = builder.append(name, op, x, fields=fields)
+    builder.values[name] = builder.append(name, op, x, file=name)
 
 
 def _flatten_axes(builder: _Builder, name: str, fields: dict[str, Any], x: str) -> None:
@@ -274,7 +295,7 @@ def _flatten_axes(builder: _Builder, name: str, fields: dict[str, Any], x: str) 
     # Some writers count the batch axis: 1 is then the first axis of a sample.
     if (start, end) not in {(0, -1), (1, -1), (0, len(shape) - 1), (1, len(shape))}:
         raise UnsupportedOpError(f"flattens axes {start} to {end} only, expected all of {shape}")
-    builder.values[name] = builder.append(name, Flatten(), x, fields=fields)
+    builder.values[name] = builder.append(name, Flatten(), x, file=name)
 
 
 def _integrate_fire(builder: _Builder, name: str, fields: dict[str, Any], x: str) -> None:
@@ -287,24 +308,34 @@ def _integrate_fire(builder: _Builder, name: str, fields: dict[str, Any], x: str
         if leak.any() or (1 - np.float32(steps / tau) != 1).any():
             raise UnsupportedOpError("leaks, expected an IF or a time constant without effect")
         gain = np.asarray(_numbers(fields, "r") * steps / tau, np.float64)
-    metadata = fields.get("metadata")
-    metadata = metadata if isinstance(metadata, dict) else {}
     shape = builder.shape_of(x)
     if threshold.shape != shape or reset.shape != shape:
         raise FormatError(f"v_threshold has shape {threshold.shape}, expected {shape}")
     if not np.allclose(gain, 1, rtol=1e-6):
         small = np.asarray(gain.reshape(shape), np.float32)
         x = builder.append(f"{name}_r", Scale(small, small[(slice(1),) * small.ndim] * 0), x)
-    if builder.own and metadata.get("reset") in set(Reset):
-        rank = len(shape)
-        given = [np.asarray(_numbers(metadata, k)) for k in ("threshold", "initial_potential")]
-        fitted = [v.reshape((1,) * rank) if v.size == 1 else v for v in given]
-        op = IntegrateFire(fitted[0], fitted[1], Reset(metadata["reset"]))
+    # The next larger number, because NIR's neurons fire above the threshold, not at it.
+    above = np.nextafter(threshold, np.float32(np.inf))
+    own = builder.own_of(name)
+    if own.get("reset") in set(Reset):
+        threshold = _shaped(own.get("threshold"), "threshold")
+        initial = _shaped(own.get("initial_potential"), "initial_potential")
+        op = IntegrateFire(threshold, initial, Reset(own["reset"]))
+    elif builder.subtracts and "v_reset" not in fields:
+        op = IntegrateFire(above, np.zeros_like(above), Reset.SUBTRACT)
     else:
         # Potentials count from v_reset here: it is 0 after a spike.
-        above = np.nextafter(threshold, np.float32(np.inf)) - reset
-        op = IntegrateFire(above, -reset, Reset.ZERO)
-    builder.values[name] = builder.append(name, op, x, fields=fields)
+        op = IntegrateFire(above - reset, -reset, Reset.ZERO)
+    builder.values[name] = builder.append(name, op, x, file=name)
+
+
+def _shaped(value: Any, key: str) -> Array:
+    """Return an array of the metadata, [shape, numbers]."""
+    match value:
+        case [list(shape), list(numbers)]:
+            return np.array(numbers, np.float32).reshape(shape)
+        case _:
+            raise FormatError(f"its {key} in the metadata is no shape and numbers")
 
 
 READERS: dict[str, Callable[..., None]] = {

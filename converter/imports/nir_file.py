@@ -20,7 +20,9 @@ HINT = "write the file again: nir.write(...)"
 
 
 def open_nir(data: bytes) -> dict[str, Any]:
-    """Return the group `node` of a file: groups are dictionaries, datasets texts or arrays.
+    """Return the group `node` of a file, and its `version`.
+
+    Groups are dictionaries, datasets are texts or arrays.
 
     Raises:
         FormatError: Damaged, cut or hostile.
@@ -30,7 +32,10 @@ def open_nir(data: bytes) -> dict[str, Any]:
         check_heaps(file, "file", HINT)
         with hdf5.open_hdf5(file, "file") as opened:
             group = hdf5.find_group(opened, "node", "file")
-            return _Reader(100 * len(data) + 2**26).read(group, "node", 0)
+            reader = _Reader(100 * len(data) + 2**26)
+            content = reader.read(group, "node", 0)
+            content["version"] = reader.read_text(opened, "version")
+            return content
     except FormatError as error:
         raise FormatError(str(error).removeprefix("file: "), hint=HINT) from error
 
@@ -64,6 +69,13 @@ class _Reader:
             else:
                 found[name] = self._read_dataset(group, name, entry, where)
         return found
+
+    def read_text(self, group: Any, name: str) -> str:
+        """Return a text, "" where there is none."""
+        with hdf5.hdf5_errors(name):
+            is_there = name in group
+        value = self._read_dataset(group, name, group[name], name) if is_there else ""
+        return value if isinstance(value, str) else ""
 
     def _read_dataset(self, group: Any, name: str, entry: Any, where: str) -> Any:
         import h5py

@@ -9,33 +9,37 @@ from typing import Any
 import numpy as np
 
 NIR_VERSION = "1.0.8"
-"""Of the package whose files these are; it writes its own version, and readers look at it."""
+"""Of the package whose files these are. Up to 1.0.5, neurons are reset by subtraction."""
+SUBTRACTING_VERSION = "1.0.5"
 
 
 def encode_hdf5(
     nodes: Mapping[str, Mapping[str, Any]],
     edges: Sequence[tuple[str, str]],
     metadata: Mapping[str, str],
+    version: str = NIR_VERSION,
 ) -> bytes:
     """Return the file's bytes; the same arguments give the same bytes.
 
     Args:
-        nodes: By name: fields, with `type`, and texts and numbers below `metadata`.
+        nodes: By name: fields, with `type`.
         edges: Names of nodes.
         metadata: Of the graph.
+        version: Of the package nir.
     """
     import h5py
 
     text = h5py.string_dtype()
     content = io.BytesIO()
     with h5py.File(content, "w", track_order=False) as file:
-        file.create_dataset("version", data=NIR_VERSION, dtype=text)
+        file.create_dataset("version", data=version, dtype=text)
         graph = file.create_group("node")
         graph.create_dataset("type", data="NIRGraph", dtype=text)
         listed = np.array(edges, dtype=object).reshape(-1, 2)
         graph.create_dataset("edges", data=listed, dtype=text)
         _write_group(graph.create_group("metadata"), metadata)
-        group = graph.create_group("nodes")
+        # In the order in which they are computed: nirtorch 2.0.2 visits a node three times at most.
+        group = graph.create_group("nodes", track_order=True)
         for name, fields in nodes.items():
             _write_group(group.create_group(name), fields)
     return content.getvalue()

@@ -39,7 +39,7 @@ WRITERS = {
     "onnx": "OPERATORS in onnx/operators.py or STATEFUL in onnx/stateful.py",
     "onnx-step": "OPERATORS in onnx/operators.py or STATEFUL in onnx/stateful.py",
     "c": "EMITTERS in c/layers.py or NEURONS in c/neurons.py",
-    "nir": "WRITERS and TRANSLATED in nir/__init__.py",
+    "nir": "WRITERS in nir/writer.py",
     "keras": "FUNCTIONS in keras/functions.py, WINDOWS in keras/windows.py or keras/rates.py",
 }
 """By format: where a translation goes, below converter/exports."""
