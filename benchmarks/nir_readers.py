@@ -60,7 +60,8 @@ CASES = (
     Case("norse", "diehl", ("sum-pool",)),
     Case("norse", "classic", ("sum-pool",)),
     Case("norse", "rate", ("sum-pool",)),
-    Case("norse", "rate", ("sum-pool",), adjust=True),
+    Case("norse", "diehl", ("sum-pool", "scale-conv"), adjust=True),
+    Case("norse", "rate", ("sum-pool", "scale-conv"), adjust=True),
     Case("snntorch", "diehl", ()),
     Case("snntorch", "diehl", ("leakless-lif", "unit-thresholds")),
     Case("snntorch", "classic", ("leakless-lif", "unit-thresholds")),
@@ -69,7 +70,7 @@ CASES = (
     Case("sinabs", "diehl", ("sum-pool",)),
     Case("sinabs", "classic", ("nir-1.0.5", "sum-pool")),
     Case("sinabs", "rate", ("nir-1.0.5", "sum-pool")),
-    Case("sinabs", "rate", ("nir-1.0.5", "sum-pool"), adjust=True),
+    Case("sinabs", "rate", ("nir-1.0.5", "sum-pool", "scale-conv"), adjust=True),
 )
 
 

@@ -3,7 +3,8 @@
     python run_nir.py READER FOLDER [adjust]
 
 FOLDER has net.nir and x.npy ([N, ...] as the file's input takes it). `adjust` puts in after loading
-what the file cannot say: reset by subtraction and initial potentials, as our metadata give them.
+what the file cannot say: reset by subtraction and initial potentials, as our metadata give them;
+and where nirtorch executes nodes in another order than the file's, it is the file's.
 Writes counts.npz: per IF node [N, ...], and `output`, the sum of the output over the steps.
 """
 
@@ -29,6 +30,12 @@ def read_own(path: Path) -> dict[str, dict[str, Any]]:
     return {name: node for name, node in document["nodes"].items() if "reset" in node}
 
 
+def put_in_order(network: Any, graph: Any) -> None:
+    """Execute operands first: nirtorch visits branches after the addition that needs them."""
+    names = list(graph.nodes)
+    network.execution_order.sort(key=lambda node: names.index(node.name))
+
+
 def initial_of(node: dict[str, Any], like: torch.Tensor) -> torch.Tensor:
     """Return a neuron's initial potential, spread over its tensor."""
     shape, numbers = node["initial_potential"]
@@ -40,8 +47,10 @@ def run_norse(path: Path, x: torch.Tensor, n_steps: int, adjust: bool) -> dict[s
     import norse.torch as norse
     from norse.torch.functional.iaf import IAFFeedForwardState
 
-    network = norse.from_nir(nir.read(path))
+    graph = nir.read(path)
+    network = norse.from_nir(graph)
     if adjust:
+        put_in_order(network, graph)
         for name, node in read_own(path).items():
             cell = getattr(network, name)
 
@@ -50,7 +59,8 @@ def run_norse(path: Path, x: torch.Tensor, n_steps: int, adjust: bool) -> dict[s
                 spikes = (v > p.v_th).to(v.dtype)
                 return spikes, IAFFeedForwardState(v=v - spikes * p.v_th)
 
-            cell.activation = step
+            if node["reset"] == "subtract":
+                cell.activation = step
             cell.state_fallback = lambda x, node=node: IAFFeedForwardState(v=initial_of(node, x))
     names = list(read_own(path))
     counts: dict[str, list[Any]] = {name: [] for name in (*names, "output")}
@@ -120,7 +130,10 @@ def run_sinabs(path: Path, x: torch.Tensor, n_steps: int, adjust: bool) -> dict[
     own = read_own(path)
     counts: dict[str, list[Any]] = {name: [] for name in (*own, "output")}
     for sample in x:
-        network = sinabs.nir.from_nir(nir.read(path), batch_size=1)
+        graph = nir.read(path)
+        network = sinabs.nir.from_nir(graph, batch_size=1)
+        if adjust:
+            put_in_order(network, graph)
         for name, node in own.items():
             cell = getattr(network, name)
             if adjust:

@@ -14,16 +14,9 @@ _TIME = "a schedule in time, the analog network has none"
 _DIFFERENCES = "differences of rates, with a factor 1 / t"
 _RESTS = "leak and refractory periods"
 _FIRST = "the time of one spike stands for a charge"
-_UNWRITTEN = "which no writer knows yet; recipe rate has none"
 
 REFUSED: dict[str, dict[str, str]] = {
-    "ONNX": {
-        "DifferentialFire": f"{_DIFFERENCES}, {_UNWRITTEN}",
-        "DifferentialMaxPool": f"{_DIFFERENCES}, {_UNWRITTEN}",
-        "FirstSpikeFire": f"{_FIRST}, not written yet; recipe exact sends the counts",
-        "FromDifferences": f"{_DIFFERENCES}, {_UNWRITTEN}",
-        "LeakyFire": f"{_RESTS}, {_UNWRITTEN}",
-    },
+    "ONNX": {},
     "C": {
         "Activation": _NO_INTEGERS,
         "ActivationOfMean": _NO_INTEGERS,

@@ -299,16 +299,16 @@ def _flatten_axes(builder: _Builder, name: str, fields: dict[str, Any], x: str) 
 
 
 def _integrate_fire(builder: _Builder, name: str, fields: dict[str, Any], x: str) -> None:
-    threshold = np.asarray(_numbers(fields, "v_threshold"), np.float32)
-    reset = np.asarray(fields.get("v_reset", np.zeros_like(threshold)), np.float32)
-    gain = np.asarray(_numbers(fields, "r"), np.float64) * builder.dt
+    shape = builder.shape_of(x)
+    threshold = _spread(_numbers(fields, "v_threshold"), shape)
+    reset = _spread(fields.get("v_reset", np.zeros(())), shape)
+    gain = np.asarray(_spread(_numbers(fields, "r"), shape), np.float64) * builder.dt
     if fields["type"] == "LIF":
         tau, leak = _numbers(fields, "tau"), _numbers(fields, "v_leak")
         steps = LEAKLESS_DT if builder.own else builder.dt
         if leak.any() or (1 - np.float32(steps / tau) != 1).any():
             raise UnsupportedOpError("leaks, expected an IF or a time constant without effect")
-        gain = np.asarray(_numbers(fields, "r") * steps / tau, np.float64)
-    shape = builder.shape_of(x)
+        gain = _spread(_numbers(fields, "r") * steps / tau, shape).astype(np.float64)
     if threshold.shape != shape or reset.shape != shape:
         raise FormatError(f"v_threshold has shape {threshold.shape}, expected {shape}")
     if not np.allclose(gain, 1, rtol=1e-6):
@@ -327,6 +327,12 @@ def _integrate_fire(builder: _Builder, name: str, fields: dict[str, Any], x: str
         # Potentials count from v_reset here: it is 0 after a spike.
         op = IntegrateFire(above - reset, -reset, Reset.ZERO)
     builder.values[name] = builder.append(name, op, x, file=name)
+
+
+def _spread(values: Any, shape: tuple[int, ...]) -> Array:
+    """Return an array of a neuron's shape; tools write one number for all neurons, too."""
+    array = np.asarray(values, np.float32)
+    return np.full(shape, array.item(), np.float32) if array.size == 1 else array
 
 
 def _shaped(value: Any, key: str) -> Array:

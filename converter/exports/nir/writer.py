@@ -141,7 +141,16 @@ def _scale(writer: Writer, node: Node) -> None:
     if op.shift.any():
         writer.reasons.append(f"{node}: has a shift, NIR's Scale has none")
     shape = writer.graph.types[node.name].shape
-    scale = np.broadcast_to(op.scale * np.float32(writer.factor(node)), shape)
+    factors = np.asarray(op.scale * np.float32(writer.factor(node)), np.float32)
+    if "scale-conv" in writer.rewrites and len(shape) == 3 and factors.shape[1:] == (1, 1):
+        one, n = np.ones(2, np.int64), shape[0]
+        weight = np.ascontiguousarray(np.broadcast_to(factors, (n, 1, 1))[:, None])
+        writer.write(
+            node, "Conv2d", weight=weight, bias=np.zeros(n, np.float32), groups=np.int64(n),
+            stride=one, dilation=one, padding=0 * one, input_shape=np.array(shape[1:], np.int64),
+        )  # fmt: skip
+        return
+    scale = np.broadcast_to(factors, shape)
     writer.write(node, "Scale", scale=np.ascontiguousarray(scale, np.float32))
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
+
+States = Mapping[str, str]
+"""By key: the name of a state in the model."""
 
 
 class Draft:

@@ -15,12 +15,19 @@ import onnx
 
 from ...ir import Graph, IntegrateFire, Node, Reset
 from ...ir.analog import ANALOG
-from .draft import Draft
+from .coded import (
+    differential_fire,
+    differential_max_pool,
+    differential_states,
+    first_spike_fire,
+    from_differences,
+    leaky_fire,
+    leaky_states,
+)
+from .draft import Draft, States
 from .operators import OPERATORS, window_attributes
 
 RESETS = frozenset({Reset.SUBTRACT, Reset.ZERO})
-States = Mapping[str, str]
-"""By key: the name of the state in the model."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +206,11 @@ STATEFUL: dict[str, Stateful] = {
     "Burst": Stateful(_burst, _potential),
     "BinaryWeighted": Stateful(_binary_weighted, _potential),
     "SpikingMaxPool": Stateful(_spiking_max_pool, lambda op: {"state": _ZERO}),
+    "LeakyFire": Stateful(leaky_fire, leaky_states),
+    "FirstSpikeFire": Stateful(first_spike_fire, lambda op: {**_potential(op), "fired": _ZERO}),
+    "DifferentialFire": Stateful(differential_fire, differential_states),
+    "DifferentialMaxPool": Stateful(differential_max_pool, lambda op: {"mean": op.bias}),
+    "FromDifferences": Stateful(from_differences, lambda op: {"mean": op.bias}),
     "Pulse": Stateful(_pulse, lambda op: {}),
     "AddOnce": Stateful(_add_once, lambda op: {}),
     **{

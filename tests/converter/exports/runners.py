@@ -109,7 +109,10 @@ def run_steps(data: bytes, graph: Graph, inputs, n_steps: int):
         found = dict(zip(names, results, strict=True))
         states = {name: found[f"{name}.next"] for name in states}
         for name in names:
-            sums[name] = sums[name] + found[name].astype(np.float64)
+            value = found[name]
+            if name.endswith(".spikes"):  # counts are of spikes, whatever their size
+                value = graph.by_name[name.removesuffix(".spikes")].op.sent(value)
+            sums[name] = sums[name] + value.astype(np.float64)
         for name in graph.outputs:
             means[name].append((sums[name] / (step + 1)).astype(np.float32))
     counts = {n.removesuffix(".spikes"): sums[n] for n in names if n.endswith(".spikes")}

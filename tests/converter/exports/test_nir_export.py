@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import h5py
 import nir
@@ -26,6 +27,7 @@ from spikeport.runtime.engines.reference import simulate
 from .examples import EXAMPLES, Chain, conv, draw_inputs
 
 N_STEPS = 12
+SAMPLES = Path(__file__).parents[2] / "data" / "nir"
 STATED = {"Scale", "Transpose", "Conv", "SumPool"}
 """Refused in their example, with a reason; test_formats.py has graphs in which they come back."""
 
@@ -259,6 +261,29 @@ def test_file_of_the_package_nir_with_a_graph_inside(tmp_path):
         potential[spikes] = -1
         counts += spikes
     np.testing.assert_allclose(found[0], counts)
+
+
+def test_files_that_norse_wrote():
+    """norse 1.1.0 with nir 1.0.4: Linear, neurons, Linear, neurons; seed 0."""
+    graph = read_graph(SAMPLES / "norse_iaf.nir")
+    stored = nir.read(SAMPLES / "norse_iaf.nir").nodes
+    x = np.random.default_rng(1).random((4, 6)).astype(np.float32)
+    (outputs,) = simulate(graph, (x,), N_STEPS).outputs
+    potentials, counts = [np.zeros((4, 5)), np.zeros((4, 3))], np.zeros((4, 3))
+    for _ in range(N_STEPS):
+        spikes = x
+        for potential, layer, fires in zip(potentials, "02", "13", strict=True):
+            potential += spikes @ stored[layer].weight.T + stored[layer].bias
+            spikes = potential > stored[fires].v_threshold
+            potential -= spikes * stored[fires].v_threshold  # as nir 1.0.4 defines IF
+        counts += spikes
+    assert counts.any()
+    np.testing.assert_allclose(outputs[-1] * N_STEPS, counts, atol=1e-5)
+    with pytest.raises(UnsupportedOpError, match="1 of its nodes have no meaning") as error:
+        read_graph(SAMPLES / "norse_lif.nir")
+    assert (
+        error.value.reasons[0] == "1 (LIF): leaks, expected an IF or a time constant without effect"
+    )
 
 
 @pytest.mark.parametrize(
