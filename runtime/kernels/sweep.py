@@ -20,16 +20,10 @@ from numba.extending import intrinsic
 
 from .emit import F32, I8, I32, I64, as_pointer, emit_loop, load, number, pointer, splat, zeros
 from .neurons import emit_fire
+from .shape import n_sums
 
 CACHE_LINE = 16
 """Entries of rows in a cache line."""
-CHAINS = 6
-"""Vectors of AVX-512 that are added to independently, to hide the latency of an addition."""
-
-
-def n_sums(n_lanes: int, reach: int) -> int:
-    """Return how many events are added side by side; part of what defines the result's rounding."""
-    return min(4, max(1, CHAINS * 16 // (n_lanes * reach)))
 
 
 def _sweep(

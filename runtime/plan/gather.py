@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from ...converter.ir import Array
+from ..kernels.shape import n_together
 from .layouts import aligned, mask_places
 from .memory import Arena
 from .terms import Columns, Term
@@ -23,6 +25,9 @@ MAX_WASTE = 1.6
 """How many additions a sweep may cost for one that is needed."""
 CACHED = 2**15
 """Bytes of weight rows that are hoped to stay in the first-level cache."""
+CROSSOVERS = ((2**17, 0.4), (3 * 2**14, 0.6), (0, 2.0))
+"""Bytes of a block of rows, and the part of them above which all are added rather than events: the
+farther away rows lie, the less pays to pick some. Measured on Zen 5; no spike depends on it."""
 MAX_ROWS = 2**16 - WORD
 """Rows that events of one pass can tell apart."""
 
@@ -44,6 +49,10 @@ class Gather:
         rows: Flat, aligned.
         block_size: Entries of one block of `rows`.
         is_split: Lines complete an output several times: currents have to be added up.
+        together: Its length is the number of steps that the kernel for many spikes does at a time;
+            empty if it would add up in another order, or has no room for sums.
+        n_rows: Rows of a block.
+        sources: Layers whose spikes are seen, each with the most positions that are added up.
     """
 
     lanes: tuple[int, ...]
@@ -58,6 +67,19 @@ class Gather:
     rows: Array
     block_size: int
     is_split: bool
+    together: tuple[int, ...]
+    n_rows: int
+    sources: tuple[tuple[str, int], ...]
+
+    @property
+    def crossover(self) -> float:
+        """Return from which density on it is faster to add all rows."""
+        return next(part for size, part in CROSSOVERS if 4 * self.block_size >= size)
+
+    def density(self, rates: Mapping[str, float]) -> float:
+        """Return which part of the rows has a spike, about, from the layers' firing rates."""
+        found = [1 - (1 - rates.get(name, 0.0)) ** n for name, n in self.sources]
+        return min(found, default=0.0)
 
 
 @dataclass(frozen=True)
@@ -117,6 +139,13 @@ def make_gather(terms: tuple[Term, ...], shape: tuple[int, ...], arena: Arena) -
     packed = aligned((n_blocks, n_rows, reach * width), np.float32)
     for number, rows in enumerate(blocks):
         packed[number, : len(rows)] = rows
+    is_split = any(taps.is_split for taps in tables)
+    n_group = 0 if is_split else n_together(width, reach)
+    n_spread = n_group * (length + reach - 1) * n_rows
+    arena.n_spread = max(arena.n_spread, n_spread)
+    sources = {
+        term.sites.layer: int(np.diff(term.sites.first_source).max(initial=1)) for term in terms
+    }
     return Gather(
         (0,) * width,
         (0,) * reach,
@@ -129,7 +158,10 @@ def make_gather(terms: tuple[Term, ...], shape: tuple[int, ...], arena: Arena) -
         values,
         packed.reshape(-1),
         n_rows * reach * width,
-        any(taps.is_split for taps in tables),
+        is_split,
+        (0,) * n_group,
+        n_rows,
+        tuple(sources.items()),
     )
 
 

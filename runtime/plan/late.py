@@ -28,3 +28,11 @@ def product_kernels() -> Any:
     from ..kernels import products
 
     return products
+
+
+@functools.cache
+def dense_kernels() -> Any:
+    """Return the module of the kernel for many spikes."""
+    from ..kernels import dense
+
+    return dense

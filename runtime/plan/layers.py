@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from ...converter.ir import Array, IntegrateFire, Node, Reset
 from .bits import Bits
 from .constants import ConstantConv
 from .gather import Gather
-from .late import bit_kernels, kernels
+from .late import bit_kernels, dense_kernels, kernels
 from .layouts import (
     aligned,
     by_position,
@@ -107,7 +108,8 @@ def add_currents(
     )  # fmt: skip
 
 
-def _events(gather: Gather, memory: Memory) -> tuple[object, ...]:
+def _events(gather: Gather, memory: Memory, *, with_table: bool = True) -> tuple[object, ...]:
+    tables = (kernels().BYTE_PLACES,) if with_table else ()
     return (
         memory.unions if gather.counted else memory.masks,
         memory.source_levels,
@@ -115,7 +117,7 @@ def _events(gather: Gather, memory: Memory) -> tuple[object, ...]:
         gather.tap_starts,
         gather.lines,
         gather.sets,
-        kernels().BYTE_PLACES,
+        *tables,
         gather.values,
     )
 
@@ -196,6 +198,12 @@ class FireStage:
             )  # fmt: skip
         elif gather.is_split or not len(gather.taps):
             n_fired = kernels().fire_given(n_steps, *neurons, gather.lanes)
+        elif gather.together and gather.density(memory.rates) > gather.crossover:
+            n_fired = dense_kernels().fire_dense(
+                *_events(gather, memory, with_table=False), n_steps, memory.spread, gather.n_rows,
+                gather.rows, gather.block_size, *neurons,
+                gather.together, gather.lanes, gather.reach, gather.counted,
+            )  # fmt: skip
         else:
             n_fired = kernels().fire(
                 *_events(gather, memory), n_steps, *_scratch(gather, memory), *neurons,
@@ -203,6 +211,7 @@ class FireStage:
                 gather.lanes, gather.reach, gather.counted,
             )  # fmt: skip
         memory.spikes[self.node.name] += n_fired
+        memory.rates[self.node.name] = n_fired / (math.prod(self.shape) * n_steps)
         if self.node.name in memory.counts:
             bits = unpack(masks[:, :n_steps], split_shape(self.shape)[1])
             memory.counts[self.node.name] += bits.sum(axis=0, dtype=np.int64)

@@ -32,6 +32,7 @@ class Arena:
         n_ids: The most events of a line of outputs in one step.
         n_offsets: The most columns of a line, in all steps.
         n_patch_words: The most words that a neuron whose weights are bits sees, in all steps.
+        n_spread: The most rows of weights of a line's columns, for the steps done at a time.
     """
 
     n_steps: int
@@ -42,6 +43,7 @@ class Arena:
     n_ids: int = 0
     n_offsets: int = 0
     n_patch_words: int = 0
+    n_spread: int = 0
 
     def add_layer(self, name: str, shape: tuple[int, ...]) -> None:
         """Make room for the spikes of a node."""
@@ -63,7 +65,8 @@ class Arena:
         """Bytes of spikes and lists, per thread."""
         pooled = (8 + WORD) * self.n_pooling_words
         lists = 3 * self.room * self.n_steps + 4 * self.n_offsets
-        return 8 * (self.n_layer_words + self.n_patch_words) + pooled + lists
+        seen = 8 * self.n_patch_words + 4 * self.n_spread
+        return 8 * self.n_layer_words + seen + pooled + lists
 
     @property
     def room(self) -> int:
@@ -84,6 +87,8 @@ class Memory:
         offsets: Where those of a column and step begin.
         room: Entries of `ids` for one step.
         patches: Words that the neurons of a position see, for all steps.
+        spread: What rows of weights are worth, for a line's columns.
+        rates: Firing rates of layers in this block of steps, by node.
         constants: What is the same at every step, for this sample.
         layers: Spikes by node, [lines, steps, positions of a line, words], in `masks`.
         blocks: Values by node of the steps of this block, [steps, ...].
@@ -105,6 +110,7 @@ class Memory:
     offsets: npt.NDArray[np.int32]
     room: int
     patches: npt.NDArray[np.uint64]
+    spread: Array
     constants: Constants
     layers: dict[str, npt.NDArray[np.uint64]] = field(default_factory=dict)
     blocks: dict[str, Array] = field(default_factory=dict)
@@ -113,6 +119,7 @@ class Memory:
     operations_table: Ints = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     spikes: dict[str, int] = field(default_factory=dict)
     counts: dict[str, Ints] = field(default_factory=dict)
+    rates: dict[str, float] = field(default_factory=dict)
     first_step: int = 0
     last_spike: int = 0
     n_samples: int = 0
@@ -134,6 +141,7 @@ def make_memory(arena: Arena, constants: Constants) -> Memory:
         np.zeros(arena.n_offsets, np.int32),
         arena.room,
         np.zeros(arena.n_patch_words, np.uint64),
+        np.zeros(arena.n_spread, np.float32),
         constants,
     )
 
