@@ -1,9 +1,10 @@
 """Accuracy of the shipped networks as spiking networks on the whole test split: recipe x T.
 
-    .venv/bin/python benchmarks/accuracy.py [--store FILE] [--only TEXT] [--jobs N] [--report-only]
+    .venv/bin/python benchmarks/accuracy.py [--sweep NAME] [--store FILE] [--only TEXT] [--jobs N]
+        [--report-only]
 
-Runs the sweep benchmarks/accuracy.toml, every T a conversion of its own, and writes
-results/accuracy.json and results/accuracy.md. Killed, it goes on where it was. Calibrates on the
+Runs the sweep benchmarks/NAME.toml (accuracy), every T a conversion of its own, and writes
+results/NAME.json and results/NAME.md. Killed, it goes on where it was. Calibrates on the
 first 1000 training images; the test split is used for the figures only.
 """
 
@@ -29,7 +30,7 @@ from spikeport.runtime.sweep.store import Row, open_store
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"
 COSTS = {"mlp": 0.1, "lenet": 1.0, "vgg": 4.0, "resnet": 2.5}
-STORE = FOLDER.parent / ".cache" / "accuracy.sqlite"
+CACHE = FOLDER.parent / ".cache"
 
 
 def summarize(row: Row) -> dict[str, Any]:
@@ -125,15 +126,19 @@ def label(cell: Cell) -> str:
 
 
 @click.command()
-@click.option("--store", default=STORE, type=click.Path(path_type=Path), help="Where cells lie.")
+@click.option("--sweep", default="accuracy", help="Of the .toml file and the results.")
+@click.option("--store", type=click.Path(path_type=Path), help="Where cells lie.")
 @click.option("--only", multiple=True, help='Cells such as "vgg rate T=8 "; parts will do.')
 @click.option("--jobs", default=1, show_default=True, help="Cells at a time.")
 @click.option("--report-only", is_flag=True, help="Run nothing; write what the store has.")
-def main(store: Path, only: tuple[str, ...], jobs: int, report_only: bool) -> None:
+def main(
+    sweep: str, store: Path | None, only: tuple[str, ...], jobs: int, report_only: bool
+) -> None:
     """Run what is missing and write the results."""
+    store = store or CACHE / f"{sweep}.sqlite"
     store.parent.mkdir(exist_ok=True)
     if not report_only:
-        cells = read_sweep(FOLDER / "accuracy.toml")
+        cells = read_sweep(FOLDER / f"{sweep}.toml")
         chosen = [c for c in cells if not only or any(part in label(c) for part in only)]
         run_cells(chosen, store, jobs)
     with open_store(store, create=True) as opened:
@@ -150,8 +155,8 @@ def main(store: Path, only: tuple[str, ...], jobs: int, report_only: bool) -> No
         "date": datetime.now(UTC).date().isoformat(),
         "cells": found,
     }
-    (RESULTS / "accuracy.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
-    (RESULTS / "accuracy.md").write_text(to_markdown(found), "utf-8")
+    (RESULTS / f"{sweep}.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    (RESULTS / f"{sweep}.md").write_text(to_markdown(found), "utf-8")
     click.echo(to_markdown(found))
 
 
