@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...converter.ir import IntegrateFire, LeakyFire, Node, Op, SpikingMaxPool
+from ...converter.ir import IntegrateFire, LeakyFire, Node, Op, SpikingMaxPool, StepInput
 from ...converter.ir.ops import (
     Add,
     AveragePool,
@@ -106,6 +106,8 @@ def _add(planner: Planner, node: Node) -> Current:
 
 
 def _rearrange(planner: Planner, node: Node) -> View | Affine | None:
+    if isinstance(planner.graph.by_name[node.inputs[0]].op, StepInput):
+        return None  # first put in order, then packed by the channels that layers see
     affine = planner.affine(node.inputs[0])
     if affine is None or (affine.shift and isinstance(node.op, Pad | InsertZeros)):
         return None

@@ -1,5 +1,6 @@
 """Codes of the input: by hand, against theory, the same however a data set is cut into parts."""
 
+import dataclasses
 import pickle
 
 import numpy as np
@@ -8,7 +9,7 @@ from scipy import stats
 
 from spikeport.converter.errors import DataError, SimulationError
 from spikeport.converter.ir import Graph, IntegrateFire, Node
-from spikeport.converter.ir.ops import Conv, Dense, Flatten, Input, MaxPool
+from spikeport.converter.ir.ops import Conv, Dense, Flatten, Input, MaxPool, Transpose
 from spikeport.runtime.encoding import (
     ENCODERS,
     BurstCode,
@@ -185,6 +186,23 @@ def test_spikes_of_the_input_run_in_kernels_and_are_operations():
     fan_out = graph.by_name["c1"].op.fan_out(graph.types["x"])
     expected = (spikes * fan_out).sum(axis=(1, 2, 3, 4))
     np.testing.assert_array_equal(found.synaptic_operations["c1"], expected)
+
+
+def test_inputs_with_channels_last_run_in_kernels():
+    plain = network()
+    _, *rest = plain.nodes
+    last = (
+        Node("x", Input((6, 6, 1))),
+        Node("t", Transpose((2, 0, 1)), ("x",)),
+        dataclasses.replace(rest[0], inputs=("t",)),
+        *rest[1:],
+    )
+    graph, x = plain.replace(nodes=last), samples(2)
+    runner = ENGINES["event"](graph, encoder=Rate())
+    assert runner.fallbacks == ("t",)
+    found = runner.run((np.moveaxis(x, 1, 3),), 10, count_spikes=True)
+    expected = ENGINES["event"](plain, encoder=Rate()).run((x,), 10, count_spikes=True)
+    assert figures(found) == figures(expected)
 
 
 def test_constant_as_a_code_gives_what_constant_currents_give():
