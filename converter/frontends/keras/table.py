@@ -57,6 +57,11 @@ from .spatial import (
 _WINDOW = frozenset({"padding", "strides", "data_format"})
 _CONV = _WINDOW | {"kernel_size", "dilation_rate", "use_bias", "activation", "groups"}
 _NOISE = frozenset({"rate", "stddev", "seed", "noise_shape", "l1", "l2", "data_format"})
+_AUGMENTATION = _NOISE | {
+    "mode", "factor", "height_factor", "width_factor", "x_factor", "y_factor", "lower", "upper",
+    "scale", "fill_mode", "fill_value", "interpolation", "value_range", "data_format",
+}  # fmt: skip
+"""Settings that only mean something in training; at inference these layers do nothing."""
 _BATCH_NORM = frozenset({
     "axis", "epsilon", "center", "scale", "renorm", "momentum", "renorm_clipping",
     "renorm_momentum", "synchronized", "fused", "virtual_batch_size",
@@ -151,5 +156,17 @@ LAYERS: dict[str, LayerRule] = {
     "GaussianDropout": _NO_OP,
     "GaussianNoise": _NO_OP,
     "ActivityRegularization": _NO_OP,
+    **dict.fromkeys(
+        (
+            "RandomBrightness",
+            "RandomContrast",
+            "RandomFlip",
+            "RandomRotation",
+            "RandomShear",
+            "RandomTranslation",
+            "RandomZoom",
+        ),
+        LayerRule(emit_identity, _AUGMENTATION),
+    ),
 }
 """Keras layers by class name. Sequential and functional models are taken apart, not listed."""

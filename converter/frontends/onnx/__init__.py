@@ -74,7 +74,7 @@ from .shapes import (
     emit_unsqueeze,
 )
 from .tensors import DAMAGED
-from .translation import FREE_SIZES, Emit, Translation
+from .translation import FREE_SIZES, LOST, Emit, Translation
 from .transposed import emit_conv_transpose
 from .windows import (
     emit_average_pool,
@@ -216,6 +216,8 @@ def _hint(reasons: tuple[str, ...]) -> str:
     parts = ["export the network with float32 inputs of fixed sizes"] if n_inputs else []
     if any(FREE_SIZES in reason for reason in reasons):
         parts = ["say which sizes with --input-shape, such as 3,224,224 or image=3,224,224"]
+    if any(LOST in reason for reason in reasons):
+        parts = ["read the .keras file instead"]
     if n_inputs < len(reasons):
         parts.append(f"operators with a translation: {', '.join(OPERATORS)}")
     return "; ".join(parts)

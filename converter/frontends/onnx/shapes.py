@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ...errors import GraphError
-from ...ir.ops import Concatenate, Identity, Pad, Transpose
+from ...ir.ops import Concatenate, Identity, Pad, Select, Transpose
+from ..lowering import MAX_PLACES, places
 from .draft import Mask, Tensor
 from .folding import BATCH_SIZES
 from .reasons import UnsupportedNodeError
@@ -131,7 +134,7 @@ def emit_transpose(site: Site) -> Tensor:
 
 
 def emit_pad(site: Site) -> Tensor:
-    """Zeros around a sample."""
+    """Zeros around a sample, or its entries again; negative sizes cut."""
     x = site.tensor(0)
     rank = len(x.shape) + 1
     mode = site.text("mode", "constant")
@@ -142,16 +145,43 @@ def emit_pad(site: Site) -> Tensor:
     axes = tuple(range(rank))
     if site.n_operands > 3:
         axes = tuple(normalize(axis, rank) for axis in site.integers("axes", 3) or axes)
-    if mode != "constant" or value != 0:
-        raise UnsupportedNodeError(f"pads with {value:g} in mode {mode!r}, expected constant zeros")
+    if mode not in {"constant", "reflect", "edge", "wrap"} or (mode == "constant" and value != 0):
+        raise UnsupportedNodeError(
+            f"pads with {value:g} in mode {mode!r}, expected zeros, or mode reflect, edge or wrap"
+        )
     if pads is None or len(pads) != 2 * len(axes) or len(set(axes)) != len(axes):
         raise GraphError(f"pads {pads} do not fit the axes {list(axes)}")
-    if min(pads) < 0:
-        raise UnsupportedNodeError(f"pads {list(pads)} are negative, expected sizes >= 0")
     pairs = dict(zip(axes, zip(pads[: len(axes)], pads[len(axes) :], strict=True), strict=True))
     if any(pairs.pop(0, (0, 0))):
         raise UnsupportedNodeError("pads the batch, expected only the axes behind it")
-    return site.add(Pad(tuple(pairs.get(axis, (0, 0)) for axis in range(1, rank))), x)
+    sizes = [pairs.get(axis, (0, 0)) for axis in range(1, rank)]
+    if min(pads) < 0:
+        x = _cut(site, x, sizes)
+        sizes = [(max(before, 0), max(behind, 0)) for before, behind in sizes]
+    if mode == "constant":
+        return site.add(Pad(tuple(sizes)), x)
+    return site.add(Select(tuple(map(_mirror, x.shape, sizes, [mode] * len(sizes)))), x)
+
+
+def _cut(site: Site, x: Tensor, sizes: list[tuple[int, int]]) -> Tensor:
+    """Take away what negative sizes cut off before and behind."""
+    kept = tuple(
+        places(max(-before, 0), n - max(-behind, 0)) if min(before, behind) < 0 else None
+        for n, (before, behind) in zip(x.shape, sizes, strict=True)
+    )
+    return site.add(Select(kept), x, inner="cut")
+
+
+def _mirror(n: int, pair: tuple[int, int], mode: str) -> tuple[int, ...] | None:
+    """Return which of n entries stand where, with some of them again before and behind."""
+    if not any(pair):
+        return None
+    if mode != "edge" and max(pair) > n - (mode == "reflect"):
+        raise UnsupportedNodeError(f"pads {n} entries by {pair}, expected fewer than there are")
+    if n + sum(pair) > MAX_PLACES:
+        raise UnsupportedNodeError(f"pads {n} entries by {pair}, expected at most {MAX_PLACES}")
+    padded = np.pad(np.arange(n), pair, mode=mode)  # type: ignore[call-overload]
+    return tuple(map(int, padded))
 
 
 def emit_concat(site: Site) -> Tensor:

@@ -27,6 +27,10 @@ READOUTS = {Softmax, LogSoftmax, Sigmoid}
 """Ops that have a translation at an output."""
 
 FREE_SIZES = "expected fixed sizes behind the batch"
+LOST = (
+    "is a constant whose numbers Keras' exporter left out of the file, as those of a "
+    "Normalization; read the .keras file instead"
+)
 MAX_BATCH = 1024
 """Fixed batch size of a file; every run fills that many samples."""
 
@@ -85,13 +89,27 @@ class Translation:
         return tuple(found) if self.reasons else ()
 
     def _find_batch(self) -> int | None:
-        sizes = {declared.shape[0] for declared in self.model.inputs if declared.shape} - {None}
+        inputs = [each for each in self.model.inputs if not self._is_lost(each)]
+        sizes = {declared.shape[0] for declared in inputs if declared.shape} - {None}
         if len(sizes) > 1:
             self._refuse("inputs", f"have the batch sizes {sorted(map(str, sizes))}, expected one")
         return next(iter(sizes), None)
 
+    def _is_lost(self, declared: OnnxInput) -> bool:
+        """Whether an input is a constant whose numbers Keras' exporter left out.
+
+        It does so with the mean and variance of a Normalization. The exporter names what is inside
+        the network SCOPE/NAME:0, and no such constant has an axis for the batch.
+        """
+        is_inside = "/" in declared.name and declared.name.endswith(":0")
+        others = [each.shape[0] for each in self.model.inputs if each.shape]
+        is_one = declared.shape is not None and declared.shape[:1] == (1,)
+        return self.model.producer.startswith("tf2onnx") and is_inside and is_one and None in others
+
     def _add_input(self, declared: OnnxInput) -> str:
         try:
+            if self._is_lost(declared):
+                raise UnsupportedNodeError(LOST)
             shape = _sample_shape(declared)
         except UnsupportedNodeError as error:
             self._refuse(f"{declared.name} (input)", error)

@@ -175,6 +175,13 @@ CASES: dict[str, Case] = {
             kl.ActivityRegularization(0.1, 0.1), kl.Identity(), kl.Flatten(),
         ],
     ),
+    "augmentation": (
+        (5, 4, 3),
+        lambda: [
+            kl.RandomFlip(), kl.RandomRotation(0.2), kl.RandomZoom(0.3), kl.RandomContrast(0.1),
+            kl.RandomTranslation(0.1, 0.2), kl.RandomShear(0.1, 0.2), kl.Conv2D(3, 2),
+        ],
+    ),
     "no-ops-1d-3d": (
         (4, 6),
         lambda: [kl.SpatialDropout1D(0.5), kl.Reshape((2, 2, 2, 3)), kl.SpatialDropout3D(0.5)],
@@ -233,9 +240,14 @@ def test_every_layer_equals_keras(case: str, tmp_path: Path) -> None:
     check(sequential(shape, *build()), tmp_path)
 
 
+def test_random_brightness(tmp_path: Path) -> None:
+    """Keras cannot save it as .h5."""
+    check(sequential((5, 4, 3), kl.RandomBrightness(0.1), kl.Conv2D(3, 2)), tmp_path, (".keras",))
+
+
 def test_every_class_of_the_table_is_compared() -> None:
     compared = {type(layer).__name__ for _, build in CASES.values() for layer in build()}
-    elsewhere = {"InputLayer", "CustomScaleLayer"}
+    elsewhere = {"InputLayer", "CustomScaleLayer", "RandomBrightness"}
     merging = {"Add", "Subtract", "Average", "Maximum", "Minimum", "Multiply", "Concatenate"}
     assert compared | elsewhere | merging == set(LAYERS)
 

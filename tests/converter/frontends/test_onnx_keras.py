@@ -183,6 +183,11 @@ def test_merging_layer(merge: str, tmp_path: Path) -> None:
     ("layer", "reason"),
     [
         (
+            ("Normalization", {"mean": [1.0, 2.0, 3.0, 4.0], "variance": [2.0] * 4}),
+            "(input): is a constant whose numbers Keras' exporter left out of the file, as those "
+            "of a Normalization; read the .keras file instead",
+        ),
+        (
             ("Conv2D", {"filters": 4, "kernel_size": 3, "groups": 2}),
             "(StatefulPartitionedCall): is what Keras' exporter writes for a layer that it does "
             "not know, such as a grouped Conv2D; read the .keras file instead",

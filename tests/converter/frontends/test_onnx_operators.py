@@ -42,12 +42,14 @@ def reduced(op_type: str, shape: tuple[int, ...], axes: list[int], **attributes)
     return lambda w: w.axes(op_type, w.input(*shape), axes, **attributes)
 
 
-def padded(w: Writer) -> str:
-    pads = [0, 0, 1, 2, 0, 1, 0, 3]
-    x = w.input(2, 4, 5)
-    if w.opset < 11:
-        return w.op("Pad", x, pads=pads)
-    return w.op("Pad", x, w.integers(*pads), w.constant(0.0))
+def padded(*pads: int, mode: str = "constant") -> Case:
+    def build(w: Writer) -> str:
+        x = w.input(2, 4, 5)
+        if w.opset < 11:
+            return w.op("Pad", x, pads=pads, mode=mode)
+        return w.op("Pad", x, w.integers(*pads), w.constant(0.0), mode=mode)
+
+    return build
 
 
 def dropped(w: Writer) -> str:
@@ -151,7 +153,11 @@ CASES: dict[str, Case] = {
     "mul": with_constant("Mul", 4, 5),
     "mul batched": with_constant("Mul", 1, 3, 4, 1, first=True),
     "neg": on("Neg", 3, 4),
-    "pad": padded,
+    "pad": padded(0, 0, 1, 2, 0, 1, 0, 3),
+    "pad cut": padded(0, 0, -1, 2, 0, 1, -2, -1),
+    "pad edge": padded(0, 3, 1, 0, 0, 0, 5, 1, mode="edge"),
+    "pad reflect": padded(0, 1, 3, 2, 0, 0, 1, 4, mode="reflect"),
+    "pad reflect cut": padded(0, 0, -1, 2, 0, 0, 2, 0, mode="reflect"),
     "reduce max": reduced("ReduceMax", (3, 4, 5), [2, 3], keepdims=0),
     "reduce max last": reduced("ReduceMax", (3, 4, 5), [3]),
     "reduce sum": lambda w: (
@@ -247,6 +253,11 @@ SINCE: dict[int, dict[str, Case]] = {
             "Pad", w.input(3, 4), w.integers(1, 2), "", w.integers(-1)
         ),
         "reduce nothing": lambda w: w.op("ReduceMean", w.input(3, 4), noop_with_empty_axes=1),
+    },
+    19: {
+        "pad wrap": lambda w: w.op(
+            "Pad", w.input(3, 4), w.integers(0, 1, 2, 0, 2, 4), mode="wrap"
+        ),
     },
 }  # fmt: skip
 

@@ -174,16 +174,20 @@ REASONS: list[tuple[str, Build]] = [
         lambda w: w.op("Pad", w.input(3), w.integers(1, 0, 0, 0)),
     ),
     (
-        "pads with 1 in mode 'constant', expected constant zeros",
+        "pads with 1 in mode 'constant', expected zeros, or mode reflect, edge or wrap",
         lambda w: w.op("Pad", w.input(3), w.integers(0, 1, 0, 0), w.constant(1.0)),
     ),
     (
-        "pads with 0 in mode 'reflect'",
-        lambda w: w.op("Pad", w.input(3), w.integers(0, 1, 0, 0), mode="reflect"),
+        "pads with 0 in mode 'mirror', expected zeros, or",
+        lambda w: w.op("Pad", w.input(3), w.integers(0, 1, 0, 0), mode="mirror"),
     ),
     (
-        "pads [0, -1, 0, 0] are negative, expected sizes >= 0",
-        lambda w: w.op("Pad", w.input(3), w.integers(0, -1, 0, 0)),
+        "pads 3 entries by (3, 0), expected fewer than there are",
+        lambda w: w.op("Pad", w.input(3), w.integers(0, 3, 0, 0), mode="reflect"),
+    ),
+    (
+        "pads 3 entries by (0, 2000000), expected at most",
+        lambda w: w.op("Pad", w.input(3), w.integers(0, 0, 0, 2_000_000), mode="edge"),
     ),
     (
         "pads depends on the input, expected a constant",
