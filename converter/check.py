@@ -37,10 +37,9 @@ from .ir.ops import (
     Softmax,
     Transpose,
 )
+from .meanings import APPROXIMATE, EXACT, KEPT, REFUSED, describe
 from .passes.remove_no_ops import remove_no_ops
 from .passes.strip_output_activation import READOUTS, strip_output_activation
-
-EXACT, APPROXIMATE, KEPT, REFUSED = "exact", "approximate", "analog", "refused"
 
 
 @dataclass(frozen=True)
@@ -98,14 +97,27 @@ def check(source: Source, keep_analog: tuple[str, ...] = ()) -> tuple[Finding, .
 
 
 def findings_of(error: UnsupportedOpError) -> tuple[Finding, ...]:
-    """Return a finding per reason why a network cannot be read; what can be read is left out."""
-    findings = []
+    """Return findings of a network that cannot be read.
+
+    One for each of its layers or operators, as far as their types say what they would become;
+    before them, what is refused of the network as a whole.
+    """
+    refused: dict[tuple[str, str], list[str]] = {}
     for reason in error.reasons:
         match = _REASON.fullmatch(reason)
-        node, _, note = reason.partition(": ")
-        node, op, note = match.groups() if match else (node, "", note)
-        findings.append(Finding(node, op, "nothing", REFUSED, note))
-    return tuple(findings)
+        name, _, note = reason.partition(": ")
+        name, op, note = match.groups() if match else (name, "", note)
+        refused.setdefault((name, op), []).append(note)
+    findings = []
+    for node in error.nodes:
+        notes = refused.pop((node.name, node.op), None)
+        verdict = describe(node) if notes is None else ("nothing", REFUSED, "; ".join(notes))
+        findings.append(Finding(node.name, node.op, *verdict))
+    others = [
+        Finding(name, op, "nothing", REFUSED, "; ".join(notes))
+        for (name, op), notes in refused.items()
+    ]
+    return (*others, *findings)
 
 
 def hint_of(findings: tuple[Finding, ...]) -> str:

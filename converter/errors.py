@@ -18,7 +18,10 @@ from __future__ import annotations
 import copy
 import difflib
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from .meanings import SourceNode
 
 
 class SpikeportError(Exception):
@@ -45,13 +48,22 @@ class ConversionError(SpikeportError):
 
 
 class UnsupportedOpError(ConversionError):
-    """The source has operations without a translation; `reasons` has one line for each of them."""
+    """The source has operations without a translation; `reasons` has one line for each of them.
+
+    `nodes` are all layers or operators of the source, those with a translation included, if known.
+    """
 
     def __init__(
-        self, message: str, *, reasons: tuple[str, ...] = (), hint: str | None = None
+        self,
+        message: str,
+        *,
+        reasons: tuple[str, ...] = (),
+        hint: str | None = None,
+        nodes: tuple[SourceNode, ...] = (),
     ) -> None:
         super().__init__("\n  ".join((message, *reasons)), hint=hint)
         self.reasons = reasons
+        self.nodes = nodes
 
 
 class GraphError(ConversionError):

@@ -417,8 +417,9 @@ def test_unsupported_layers_are_all_named(tmp_path):
     table = spikeport("check", tmp_path / "odd.onnx", expect=1)
     assert re.search(r"first +Elu +nothing +refused +elu is not a ReLU", table)
     assert re.search(r"second +Erf +nothing +refused +", table)
-    assert "odd.onnx: cannot be converted; nodes: 2 refused" in table
+    assert re.search(r"x +input +constant current at every step +exact", table)
+    assert "odd.onnx: cannot be converted; nodes: 1 exact, 2 refused" in table
     result = json.loads(spikeport("check", tmp_path / "odd.onnx", "--json", expect=1))
     assert not result["convertible"]
-    assert [node["op"] for node in result["nodes"]] == ["Elu", "Erf"]
+    assert [node["op"] for node in result["nodes"]] == ["input", "Elu", "Erf"]
     assert len(result["reasons"]) == 2

@@ -10,6 +10,7 @@ from spikeport.converter.frontends.keras.functions import FUNCTIONS
 from spikeport.converter.frontends.keras.table import LAYERS
 from spikeport.converter.frontends.onnx import OPERATORS
 from spikeport.converter.frontends.onnx.folding import FOLDABLE
+from spikeport.converter.meanings import MEANINGS
 
 READING = (Path(__file__).parents[1] / "docs" / "reading.md").read_text()
 
@@ -38,6 +39,13 @@ def test_tables_list_exactly_what_is_read(heading: str, expected: set[str]) -> N
     listed = names(heading)
     assert len(listed) == len(set(listed)), "a name is listed twice"
     assert set(listed) == set(expected), "docs/reading.md is not what the front-ends read"
+
+
+def test_every_type_has_a_meaning_without_its_node() -> None:
+    """What `check` says of a network that cannot be read."""
+    types = {*LAYERS, *NAMED_ACTIVATIONS, *OPERATORS, "Constant", "Input"} - {"linear"}
+    types |= {name.removeprefix("ops.") for name in FUNCTIONS}
+    assert types == MEANINGS.keys() - {"Erf", "Pow"}
 
 
 def test_analog_functions_are_called_so() -> None:

@@ -1,8 +1,10 @@
 import numpy as np
+import onnx
+import pytest
 
 from spikeport.converter.check import APPROXIMATE, EXACT, REFUSED, check, findings_of, refusals
 from spikeport.converter.errors import UnsupportedOpError
-from spikeport.converter.frontends import Source
+from spikeport.converter.frontends import Source, read
 from spikeport.converter.ir import OPS, Activation, Graph, Node, StatefulOp, run
 from spikeport.converter.ir.ops import (
     BatchNorm,
@@ -15,6 +17,9 @@ from spikeport.converter.ir.ops import (
     Relu,
     Softmax,
 )
+from spikeport.converter.meanings import SourceNode, describe
+
+from .frontends import keras_writer, onnx_writer
 
 ONES = np.ones(2, np.float32)
 
@@ -55,6 +60,61 @@ def test_reasons_why_a_network_cannot_be_read_are_findings():
         ("inputs", "", "differ"),
     ]  # fmt: skip
     assert {f.status for f in found} == {REFUSED}
+
+
+def test_every_layer_of_a_network_that_cannot_be_read_has_a_row(tmp_path):
+    dense = {"kernel": np.ones((4, 3), np.float32), "bias": np.zeros(3, np.float32)}
+    layers = [
+        keras_writer.placeholder((4,)),
+        keras_writer.dense("fc", ["x"], activation="relu"),
+        keras_writer.layer("LSTM", "odd", ["fc"]),
+        keras_writer.layer("LayerNormalization", "norm", ["odd"]),
+        keras_writer.layer("Activation", "act", ["norm"], activation="leaky_relu"),
+        keras_writer.layer("ELU", "elu", ["act"]),
+        keras_writer.layer("MaxPooling2D", "pool", ["elu"]),
+        keras_writer.dense("out", ["pool"], activation="softmax"),
+    ]
+    net = keras_writer.functional(layers, [("out", 0, 0)])
+    path = keras_writer.write_h5(tmp_path / "net.h5", net, {"fc": dense})
+    with pytest.raises(UnsupportedOpError) as error:
+        read(path)
+    rows = [(f.node, f.becomes, f.status) for f in findings_of(error.value)]
+    assert rows == [
+        ("x", "constant current at every step", EXACT),
+        ("fc", "synapses, then integrate-and-fire neurons", APPROXIMATE),
+        ("odd", "nothing", REFUSED),
+        ("norm", "nothing", REFUSED),
+        ("act", "neurons of two signs", APPROXIMATE),
+        ("elu", "nothing", REFUSED),
+        ("pool", "max-pool of accumulated spikes", APPROXIMATE),
+        ("out", "synapses, then read-out at an output", EXACT),
+    ]
+
+
+def test_every_node_of_an_onnx_file_that_cannot_be_read_has_a_row(tmp_path):
+    w = onnx_writer.Writer()
+    y = w.op("Relu", w.conv(w.input(2, 5, 5), 3, 2, 3, 3))
+    y = w.op("Gelu", w.op("Loop", y, body=onnx.helper.make_graph([], "body", [], [])))
+    y = w.op("Reshape", w.op("MaxPool", y, kernel_shape=[2, 2]), w.op("Neg", w.integers(1, -12)))
+    with pytest.raises(UnsupportedOpError) as error:
+        read(w.save(tmp_path, w.op("Acosh", y)))
+    rows = [(f.op, f.becomes, f.status) for f in findings_of(error.value)]
+    assert rows == [
+        ("input", "constant current at every step", EXACT),
+        ("Conv", "synapses", EXACT),
+        ("Relu", "integrate-and-fire neurons", APPROXIMATE),
+        ("Loop", "nothing", REFUSED),
+        ("Gelu", "analog function", REFUSED),
+        ("MaxPool", "max-pool of accumulated spikes", APPROXIMATE),
+        ("Neg", "a constant, computed while reading", EXACT),
+        ("Reshape", "the same", EXACT),
+        ("Acosh", "nothing", REFUSED),
+    ]
+
+
+def test_what_has_no_type_that_is_known():
+    node = SourceNode("n", "New", ("New",))
+    assert describe(node) == ("nothing", REFUSED, "was not looked at, behind what is refused")
 
 
 def test_softmax_inside_is_refused():

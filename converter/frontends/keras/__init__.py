@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ConversionError, FormatError, UnsupportedOpError
 from ...ir import Graph
+from ...meanings import SourceNode
 from .. import Source
 from .config import parse_model
 from .draft import Draft
 from .files import open_model_file, parse_json
 from .functions import FUNCTIONS
-from .model import Model
+from .model import FUNCTION_PREFIX, Model
 from .rules import find_doubts, refuse
 from .run import load_file, make_inner, make_run, quieten
 from .table import LAYERS
@@ -138,7 +139,22 @@ def _raise_reasons(where: str, reasons: tuple[str, ...], model: Model) -> None:
             f"{where}: {len(reasons)} reasons why it cannot be translated, expected none:",
             reasons=reasons,
             hint="`spikeport check` shows what every layer of a network becomes",
+            nodes=tuple(_list_nodes(model)),
         )
+
+
+def _list_nodes(model: Model) -> Iterator[SourceNode]:
+    """Yield all layers, those of models within models as well."""
+    for layer in model.layers.values():
+        if layer.model is not None:
+            yield from _list_nodes(layer.model)
+            continue
+        class_name = layer.class_name.removeprefix(FUNCTION_PREFIX)
+        activation = layer.settings.get("activation")
+        if isinstance(activation, dict):
+            activation = activation.get("class_name")
+        parts = (class_name, activation) if activation not in (None, "linear") else (class_name,)
+        yield SourceNode("/".join(layer.path), layer.class_name, tuple(map(str, parts)))
 
 
 def _data_formats(model: Model) -> Iterator[str]:

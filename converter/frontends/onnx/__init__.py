@@ -192,6 +192,7 @@ def _translate(
                 f"{where}: {len(reasons)} reasons why it cannot be translated, expected none:",
                 reasons=reasons,
                 hint=_hint(reasons),
+                nodes=translation.list_nodes(),
             )
         check_nodes(model)
         described: dict[str, Any] = {

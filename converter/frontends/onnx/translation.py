@@ -11,6 +11,7 @@ from ...errors import FormatError, GraphError, UnsupportedOpError
 from ...ir import Activation
 from ...ir.analog import ANALOG, explain
 from ...ir.ops import Identity, Input, LogSoftmax, Sigmoid, Softmax
+from ...meanings import SourceNode
 from .curves import NAMED, combine, recognize
 from .draft import Curve, Draft, Mask, Tensor, Value
 from .files import OnnxModel
@@ -87,6 +88,16 @@ class Translation:
         for place, _, reason in reversed(self.not_spiking):
             found.insert(place, reason)
         return tuple(found) if self.reasons else ()
+
+    def list_nodes(self) -> tuple[SourceNode, ...]:
+        """Return all inputs and nodes of the file that its outputs need."""
+        found = [SourceNode(each.name, "input", ("Input",)) for each in self.model.inputs]
+        for node in self.model.nodes:
+            results = [self.draft.values.get(name) for name in filter(None, node.outputs)]
+            is_constant = all(isinstance(result, Constant) for result in results)
+            part = "Constant" if is_constant else node.op_type
+            found.append(SourceNode(node.name, node.op_type, (part,)))
+        return tuple(found)
 
     def _find_batch(self) -> int | None:
         inputs = [each for each in self.model.inputs if not self._is_lost(each)]
