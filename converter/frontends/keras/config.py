@@ -72,6 +72,7 @@ class _Parser:
         self.reasons: list[str] = []
         self.n_layers = 0
         self.slots: dict[int, tuple[str, ...]] = {}
+        self.places: dict[str, list[tuple[str, ...]]] = {}
 
     def parse(
         self, config: Mapping[str, Any], path: tuple[str, ...], slot: tuple[str, ...]
@@ -153,12 +154,26 @@ class _Parser:
         if isinstance(shared := entry.get("shared_object_id"), int):
             # A layer that is part of two models has its weights where Keras met it first.
             own_slot = self.slots.setdefault(shared, own_slot)
+        twins: tuple[tuple[str, ...], ...] = ()
+        if class_name not in MODEL_CLASSES:
+            # Keras numbers shared layers only from their second place in the file on.
+            alike = self.places.setdefault(f"{class_name} {name} {_plain(settings)}", [])
+            twins = tuple(alike) if isinstance(shared, int) else ()
+            alike.append(own_slot)
         is_model = class_name in MODEL_CLASSES and not reasons
         return dataclasses.replace(
             layer,
             slot=own_slot,
+            twins=twins,
             model=self.parse(entry, layer.path, own_slot) if is_model else None,
         )
+
+
+def _plain(value: Any) -> Any:
+    """Return settings without the numbers of shared objects."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items() if key != "shared_object_id"}
+    return [*map(_plain, value)] if isinstance(value, list) else value
 
 
 def is_function_entry(entry: Mapping[str, Any]) -> bool:

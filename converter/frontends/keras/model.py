@@ -24,6 +24,7 @@ class Layer:
         class_name: As in Keras; "ops.Add" for the function Add of keras.ops.
         settings: Its configuration, as serialized.
         slot: Where a .keras file keeps its weights.
+        twins: Where it keeps them if the layer is also part of a model that comes before.
         calls: The operands of every call, in order.
         model: What it consists of, if it is a model itself.
     """
@@ -32,6 +33,7 @@ class Layer:
     class_name: str
     settings: Mapping[str, Any]
     slot: tuple[str, ...] = ()
+    twins: tuple[tuple[str, ...], ...] = ()
     calls: tuple[tuple[Operand, ...], ...] = ()
     model: Model | None = None
 

@@ -51,12 +51,25 @@ class ArchiveWeights:
 
     def find(self, layer: Layer, names: tuple[str, ...]) -> tuple[Stored, ...]:
         where = f"{self.where}: {layer}"
-        slot = "/".join(self.renamed.get(part, part) for part in layer.slot)
+        slot = self._path(layer.slot)
+        if len(layer.twins) == 1 and not self._has(slot):
+            slot = self._path(layer.twins[0])
         group = find_group(self.file, f"{slot}/vars", where)
         _expect_number(layer, count_entries(group, where), names)
         return tuple(
             find_dataset(self.file, f"{slot}/vars/{number}", where) for number in range(len(names))
         )
+
+    def _path(self, slot: tuple[str, ...]) -> str:
+        return "/".join(self.renamed.get(part, part) for part in slot)
+
+    def _has(self, path: str) -> bool:
+        found = self.file
+        for part in path.split("/"):
+            if not has(found, part, self.where):
+                return False
+            found = find_group(found, part, self.where)
+        return True
 
 
 class LegacyWeights:

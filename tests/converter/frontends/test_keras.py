@@ -240,6 +240,17 @@ def test_every_layer_equals_keras(case: str, tmp_path: Path) -> None:
     check(sequential(shape, *build()), tmp_path)
 
 
+def test_model_that_is_part_of_two_models(tmp_path: Path) -> None:
+    """Keras keeps its weights where it first comes, and numbers it where it comes again."""
+    inner = keras.Sequential([kl.Input((4,)), kl.Dense(4, "relu"), kl.BatchNormalization()])
+    z = kl.Input((4,))
+    outer = keras.Model(z, [inner(z), kl.Dense(4)(z)])
+    x = kl.Input((4,))
+    a, b = outer(x)
+    c, d = outer(kl.Add()([a, b]))
+    check(randomize(keras.Model(x, [kl.Add()([c, a]), inner(d)])), tmp_path)
+
+
 def test_random_brightness(tmp_path: Path) -> None:
     """Keras cannot save it as .h5."""
     check(sequential((5, 4, 3), kl.RandomBrightness(0.1), kl.Conv2D(3, 2)), tmp_path, (".keras",))
