@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from spikeport.commands import convert, evaluate, exchange, explain, models, sweep
+from spikeport.commands import convert, evaluate, exchange, explain, models, sweep, train
 
 OUTPUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
@@ -88,6 +88,8 @@ COMMANDS = (
     evaluate.compare,
     explain.explain,
     explain.trace,
+    train.train,
+    train.binarize,
     sweep.sweep,
     sweep.results,
     exchange.export,

@@ -53,41 +53,25 @@ class Row:
     n_seeds: int = 1
 
 
-def _rows(network: str, n_epochs: int, n_seeds: int) -> dict[str, Row]:
-    def row(*constraints: str, sets: tuple[str, ...] = (), **options: Any) -> Row:
-        settings = {"n_epochs": n_epochs, "n_seeds": n_seeds, **options}
-        return Row(network, constraints, sets, **settings)
+def _rows(network: str, n_seeds: int) -> dict[str, Row]:
+    def row(*constraints: str, n_epochs: int, sets: tuple[str, ...] = (), **options: Any) -> Row:
+        return Row(network, constraints, sets, n_epochs=n_epochs, n_seeds=n_seeds, **options)
 
     return {
-        f"{network}-qcfs4": row("qcfs"),
-        f"{network}-qcfs2": row("qcfs", sets=("qcfs.n_levels=2",)),
-        f"{network}-step": row("step"),
-        f"{network}-both": row("step", scheme="scaled", progressive=0.3),
-        f"{network}-whetstone": row("whetstone"),
-        f"{network}-weights": row("qcfs", sets=("qcfs.n_levels=8",), scheme="scaled"),
-        f"{network}-weights-relu": row(scheme="scaled"),
-        f"{network}-sign": row("sign"),
+        f"{network}-qcfs4": row("qcfs", n_epochs=3),
+        f"{network}-step": row("step", n_epochs=5),
+        f"{network}-both": row("step", n_epochs=6, scheme="scaled", progressive=0.3),
+        f"{network}-weights": row("qcfs", n_epochs=4, sets=("qcfs.n_levels=8",), scheme="scaled"),
+        f"{network}-qcfs2": row("qcfs", n_epochs=3, sets=("qcfs.n_levels=2",)),
+        f"{network}-whetstone": row("whetstone", n_epochs=6),
+        f"{network}-surrogate4": row("surrogate", n_epochs=2),
+        f"{network}-sparse": row(
+            "qcfs", "synaptic_operations", n_epochs=3, sets=("synaptic_operations.target=0.2",)
+        ),
     }
 
 
-ROWS: dict[str, Row] = {
-    **_rows("vgg", 30, 1),
-    **_rows("lenet", 20, 3),
-    "lenet-both-sign": Row("lenet", ("sign",), scheme="scaled", progressive=0.3, n_seeds=3),
-    "lenet-both-connect": Row("lenet", ("step",), scheme="connect", progressive=0.3, n_seeds=3),
-    "lenet-both-stochastic": Row(
-        "lenet", ("step",), scheme="stochastic", progressive=0.3, n_seeds=3
-    ),
-    "lenet-both-ternary": Row("lenet", ("step",), scheme="ternary", progressive=0.3, n_seeds=3),
-    "lenet-clipped": Row("lenet", ("clipped",), n_seeds=3),
-    "lenet-slip-relu": Row("lenet", ("slip_relu",), n_seeds=3),
-    "lenet-poisson": Row("lenet", ("poisson_noise",), n_seeds=3),
-    "lenet-sparse": Row(
-        "lenet", ("qcfs", "synaptic_operations"), ("synaptic_operations.target=0.2",), n_seeds=3
-    ),
-    "lenet-surrogate4": Row("lenet", ("surrogate",), n_epochs=10, n_seeds=3),
-    "vgg-surrogate4": Row("vgg", ("surrogate",), n_epochs=6),
-}
+ROWS: dict[str, Row] = {**_rows("vgg", 1), **_rows("lenet", 3)}
 
 
 def train_row(name: str, seed: int, folder: Path, n_epochs: int, limit: int | None) -> None:
@@ -116,7 +100,7 @@ def train_row(name: str, seed: int, folder: Path, n_epochs: int, limit: int | No
         samples,
         choose_constraints(row.constraints, parse_settings(row.settings)),
         Settings(
-            n_epochs=n_epochs, seed=seed, progressive=row.progressive, batch_size=256,
+            n_epochs=n_epochs, seed=seed, progressive=row.progressive,
             learning_rate=row.learning_rate,
         ),
         validation=validation,

@@ -15,7 +15,7 @@ from .inputs import DATA_HELP, SHAPE_HELP, input_options, load_samples, read_mod
 from .screen import make_console, show_status
 
 RECIPE_HELP = (
-    "rate, light, ltb, classic, diehl, exact, integer, graded, differential, ttfs or auto; "
+    "rate, light, ltb, classic, diehl, exact, integer, graded, differential, ttfs, binary or auto; "
     "trained, trained_exact or trained_integer for trained networks; `spikeport recipes` says what "
     "they do."
 )

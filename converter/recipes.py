@@ -108,6 +108,19 @@ RECIPES: dict[str, Recipe] = {
 }
 TRAINED = (*SIMPLIFY, "use_trained_thresholds", "insert_neurons")
 RECIPES |= {
+    "binary": Recipe(
+        (
+            *SIMPLIFY,
+            "binarize_weights",
+            "normalize_for_steps",
+            "correct_quantization",
+            "insert_neurons",
+            "schedule_neurons",
+        ),
+        "weights -a, a without training, means and deviations corrected; then as exact",
+        {"normalize_for_steps": {"per_channel": False}},
+        source="Rastegari et al. 2016, Li et al. 2021, Hao et al. 2025",
+    ),
     "trained": Recipe(
         (*TRAINED, "fold_into_thresholds"),
         "causal, with the thresholds of training; one step of binary layers in integers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .binarize_weights import binarize_weights
 from .calibrate_neurons import calibrate_neurons
 from .contract import Keeps, Pass
 from .correct_biases import correct_biases
@@ -30,6 +31,7 @@ LM_HT = "Hao et al. 2024, arXiv:2402.00411"
 JACOB = "Jacob et al. 2018"
 DCGS = "Huang et al. 2025, arXiv:2503.00301"
 QCFS = "Bu et al. 2022"
+XNOR = "Rastegari et al. 2016"
 BNN = "Courbariaux et al. 2016"
 
 PASSES: dict[str, Pass] = {
@@ -40,6 +42,7 @@ PASSES: dict[str, Pass] = {
         Pass(fold_batch_norm, Keeps.FUNCTION, leaves_no=("BatchNorm",), source=RUECKAUER),
         Pass(place_poolings, Keeps.FUNCTION, needs_no=("BatchNorm",), source=RUECKAUER),
         Pass(measure_outputs, Keeps.FUNCTION, source=RUECKAUER),
+        Pass(binarize_weights, Keeps.SIGNATURE, needs_no=("BatchNorm",), source=f"{XNOR}, {LI}"),
         Pass(normalize_weights, Keeps.FUNCTION, needs_no=("BatchNorm",), source=RUECKAUER),
         Pass(normalize_for_steps, Keeps.FUNCTION, needs_no=("BatchNorm",), source=LI),
         Pass(use_trained_thresholds, Keeps.FUNCTION, needs_no=("BatchNorm",), source=QCFS),

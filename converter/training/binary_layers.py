@@ -96,15 +96,24 @@ class BinaryDense(Binarizing, keras.layers.Dense):
 
 
 class _Convolution(Binarizing):
-    _is_training = False
-
     def call(self, inputs: Any, training: bool = False) -> Any:
-        self._is_training = bool(training)  # convolution_op is not told
-        return super().call(inputs)  # type: ignore[misc]
-
-    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
-        used = self.use(kernel, training=self._is_training)
-        return super().convolution_op(inputs, used)  # type: ignore[misc]
+        layer: Any = self
+        padding = layer.padding
+        if padding == "causal":
+            inputs, padding = ops.pad(inputs, layer._compute_causal_padding()), "valid"
+        outputs = ops.conv(
+            inputs,
+            self.use(layer.kernel, training=training),
+            strides=list(layer.strides),
+            padding=padding,
+            dilation_rate=layer.dilation_rate,
+            data_format=layer.data_format,
+        )
+        if layer.use_bias:
+            is_last = layer.data_format == "channels_last"
+            shape = (1, *(1,) * layer.rank, -1) if is_last else (1, -1, *(1,) * layer.rank)
+            outputs = ops.add(outputs, ops.reshape(layer.bias, shape))
+        return outputs if layer.activation is None else layer.activation(outputs)
 
 
 @keras.saving.register_keras_serializable(PACKAGE, "BinaryConv1D")

@@ -1,10 +1,11 @@
-"""Weights of two or three values per output channel: SCHEMES, in numpy."""
+"""Weights of two or three values per output channel: SCHEMES, and which layers get them."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ..ir import Array
+from ..ir import Array, Graph
+from ..ir.ops import Conv, Dense, QuantizedRelu, Relu
 
 SCHEMES = {
     "connect": "one value -a, a per layer (BinaryConnect, Courbariaux et al. 2015)",
@@ -41,3 +42,26 @@ def binarize(weight: Array, scheme: str) -> Array:
         signs = signs * is_large
     result = signs * np.maximum(scale, LEAST).astype(np.float32) + np.float32(0)  # no -0
     return np.asarray(result.reshape(weight.shape), np.float32)
+
+
+def find_binarizable(graph: Graph, *, all_layers: bool) -> tuple[str, ...]:
+    """Return the layers whose weights become binary: all but the first and the last ones.
+
+    The first are those that no neuron is in front of, the last those with none behind.
+    Convolutions of a single input channel per group keep their weights: too little is summed up.
+    """
+    behind: set[str] = set()
+    for node in graph.nodes:
+        if isinstance(node.op, Relu | QuantizedRelu) or behind.intersection(node.inputs):
+            behind.add(node.name)
+    before: set[str] = set()
+    for node in reversed(graph.nodes):
+        if isinstance(node.op, Relu | QuantizedRelu) or node.name in before:
+            before.update(node.inputs)
+    return tuple(
+        node.name
+        for node in graph.nodes
+        if isinstance(node.op, Conv | Dense)
+        and not (isinstance(node.op, Conv) and node.op.groups > 1 and node.op.weight.shape[1] == 1)
+        and (all_layers or (node.name in behind and node.name in before))
+    )

@@ -93,4 +93,5 @@ def check_same(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]
 def _numpy(variable: Any) -> Any:
     import keras
 
-    return np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
+    # Not ascontiguousarray, which gives a scalar an axis.
+    return np.array(keras.ops.convert_to_numpy(variable), order="C")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -12,22 +11,8 @@ from keras import ops
 
 from ..ir import Graph
 from ..ir.ops import Conv, Dense
+from .objective_settings import Distillation
 from .student import Student
-
-
-@dataclass(frozen=True)
-class Distillation:
-    """How much the source network counts.
-
-    Attributes:
-        weight: 0 to 1; what is left is the labels'.
-        temperature: By which potentials are divided before the softmax, > 0.
-
-    Source: Hinton et al. 2015.
-    """
-
-    weight: float = 0.5
-    temperature: float = 2.0
 
 
 class Objective(keras.Model):

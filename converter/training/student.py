@@ -25,7 +25,7 @@ from ..ir.ops import (
     Scale,
 )
 from ..passes import PASSES
-from .binary_weights import binarize
+from .binary_weights import binarize, find_binarizable
 from .constraints import CONSTRAINTS
 
 N_LEVELS_OF_CLIPPING = 16
@@ -112,7 +112,14 @@ def build_student(
             f"--constraint {name}: the network has no ReLU, expected one at least",
             hint="only networks with ReLUs become spiking",
         )
-    binary = set(find_binarizable(graph, binarization)) if binarization else set()
+    binary: set[str] = set()
+    if binarization is not None:
+        binary = set(find_binarizable(graph, all_layers=binarization.all_layers))
+        if not binary:
+            raise PassError(
+                "binarize: every layer is a first, a last or a depthwise one, expected others",
+                hint="--all-layers binarizes the first and the last layers, too",
+            )
     # Folded copies of weights are no longer binary where thresholds differ between channels.
     per_channel = bool(options.get("per_channel", False)) and not binary
     thresholds = _initial_thresholds(graph, name, options, calibration, per_channel)
@@ -145,11 +152,11 @@ def build_student(
     import keras
 
     results = [model.get_layer(names[node.name]).output for node in relus]
-    with_rates = keras.Model(model.inputs, [*model.outputs, *results])
+    with_rates = keras.Model(model.input, [*model.outputs, *results])
     outer = model
     if name == "surrogate":
         with_rates = _over_time(with_rates, int(options["n_steps"]))
-        outer = keras.Model(with_rates.inputs, with_rates.outputs[: len(model.outputs)])
+        outer = keras.Model(with_rates.input, with_rates.outputs[0])
     return Student(
         outer,
         model,
@@ -161,38 +168,6 @@ def build_student(
         name,
         options,
     )
-
-
-def find_binarizable(graph: Graph, binarization: Binarization) -> tuple[str, ...]:
-    """Return the layers whose weights become binary: all but the first and the last ones.
-
-    The first are those that no neuron is in front of, the last those with none behind.
-    Convolutions of a single input channel per group keep their weights: nothing is summed up.
-
-    Raises:
-        PassError: There is none.
-    """
-    behind: set[str] = set()
-    for node in graph.nodes:
-        if isinstance(node.op, Relu | QuantizedRelu) or behind.intersection(node.inputs):
-            behind.add(node.name)
-    before: set[str] = set()
-    for node in reversed(graph.nodes):
-        if isinstance(node.op, Relu | QuantizedRelu) or node.name in before:
-            before.update(node.inputs)
-    found = tuple(
-        node.name
-        for node in graph.nodes
-        if isinstance(node.op, Conv | Dense)
-        and not (isinstance(node.op, Conv) and node.op.groups > 1 and node.op.weight.shape[1] == 1)
-        and (binarization.all_layers or (node.name in behind and node.name in before))
-    )
-    if not found:
-        raise PassError(
-            "binarize: every layer is a first, a last or a depthwise one, expected others",
-            hint="--all-layers binarizes the first and the last layers, too",
-        )
-    return found
 
 
 def is_channels_last(graph: Graph, node: Node) -> bool:
@@ -343,7 +318,6 @@ def _over_time(model: Any, n_steps: int) -> Any:
 
     repeat, mean = RepeatSteps(n_steps, name="repeat"), MeanOverSteps(n_steps, name="mean")
 
-    inputs = [keras.Input(tensor.shape[1:], name=tensor.name) for tensor in model.inputs]
-    repeated = [repeat(tensor) for tensor in inputs]
-    outputs = model(repeated if len(repeated) > 1 else repeated[0])
-    return keras.Model(inputs, [mean(tensor) for tensor in outputs])
+    (tensor,) = model.inputs
+    start = keras.Input(tensor.shape[1:], name=tensor.name)
+    return keras.Model(start, [mean(result) for result in model(repeat(start))])

@@ -18,7 +18,7 @@ from ..ir import Graph
 from .checkpoint import check_same, load_checkpoint, restore, save_checkpoint
 from .constraints import CONSTRAINTS
 from .data import Augment, Samples, check_samples, draw_epoch
-from .objective import Distillation, Objective
+from .objective_settings import Distillation
 from .student import Binarization, Student, build_student, simplify, trained_graph
 
 N_CALIBRATION = 500
@@ -106,6 +106,7 @@ def train(
     checkpoint: Path | None = None,
     callbacks: tuple[Any, ...] = (),
     progress: Callable[[str], None] = lambda line: None,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> Trained:
     """Train a network from its weights, under constraints.
 
@@ -122,6 +123,7 @@ def train(
             from it. It stays when training ends.
         callbacks: Of Keras, for `fit`.
         progress: Called with a line per epoch.
+        warn: Called with a line per warning, before training begins.
 
     Raises:
         PassError: The network has no single output of classes, or the settings do not fit.
@@ -130,6 +132,8 @@ def train(
     """
     n_classes = _count_classes(source)
     warnings = check_samples(samples, n_classes)
+    for warning in warnings:
+        warn(warning)
     if validation is not None:
         check_samples(validation, n_classes)
     if settings.patience is not None and validation is None:
@@ -168,6 +172,8 @@ class _Run:
         n_samples: int,
     ) -> None:
         import keras
+
+        from .objective import Objective
 
         keras.utils.set_random_seed(settings.seed)
         self.settings = settings
@@ -296,7 +302,7 @@ def find_culprit(student: Student, inputs: Any, epoch: int) -> DataError:
             where = f"{layer.name} ({type(layer).__name__}): a weight"
             break
         result = layer.output
-        probe = keras.Model(student.inner.inputs, result)
+        probe = keras.Model(student.inner.input, result)
         if not np.isfinite(keras.ops.convert_to_numpy(probe(inputs, training=True))).all():
             where = f"{layer.name} ({type(layer).__name__}): its result"
             break

@@ -28,6 +28,7 @@ from .draft import Draft
 from .files import open_model_file, parse_json
 from .functions import FUNCTIONS
 from .model import FUNCTION_PREFIX, Model
+from .own import OWN_LAYERS
 from .rules import find_doubts, refuse
 from .run import load_file, make_inner, make_run, quieten
 from .table import LAYERS
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FUNCTIONS", "LAYERS", "read_keras"]
 
-_RULES = {**LAYERS, **FUNCTIONS}
+_RULES = {**LAYERS, **OWN_LAYERS, **FUNCTIONS}
 
 
 def read_keras(source: keras.Model | Path) -> Source:

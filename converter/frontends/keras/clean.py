@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from .activations import ACTIVATION_LAYERS
-from .config import is_function_entry
+from .config import OWN_PREFIX, is_function_entry
 from .functions import FUNCTIONS
 from .model import FUNCTION_PREFIX, MODEL_CLASSES
+from .own import OWN_LAYERS
 from .settings import TRAINING_ONLY
 
 
@@ -47,7 +48,10 @@ def clean(entry: Mapping[str, Any]) -> dict[str, Any]:
     axis = settings.get("axis")
     if entry["class_name"] == "BatchNormalization" and isinstance(axis, list) and len(axis) == 1:
         settings["axis"] = axis[0]  # as Keras 2 wrote it
-    return {**_keep(entry), "registered_name": None, "config": settings}
+    is_own = entry["class_name"] in OWN_LAYERS
+    registered = f"{OWN_PREFIX}{entry['class_name']}" if is_own else None
+    cleaned = {**_keep(entry), "registered_name": registered, "config": settings}
+    return cleaned | {"module": None} if is_own else cleaned  # what is registered needs none
 
 
 def has_functions(entry: Mapping[str, Any]) -> bool:

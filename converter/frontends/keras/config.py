@@ -27,6 +27,8 @@ from .links import chain, link
 from .model import FUNCTION_PREFIX, MODEL_CLASSES, Layer, Model, input_shape
 
 MAX_LAYERS = 20_000
+OWN_PREFIX = "spikeport>"
+"""Of the names of spikeport's own layers, own.py, as Keras registers them."""
 _OWN_MODULES = re.compile(
     r"(tf_)?keras(\.layers|\.models|(\.src)?\.engine(\.\w+)*|\.src\.(layers|models)(\.\w+)*)?"
     r"|keras\.src\.applications\.inception_resnet_v2"
@@ -189,6 +191,8 @@ def is_function_entry(entry: Mapping[str, Any]) -> bool:
 def _foreign_reasons(entry: Mapping[str, Any]) -> Iterator[str]:
     module, registered = entry.get("module"), entry.get("registered_name")
     class_name = entry["class_name"]
+    if registered == f"{OWN_PREFIX}{class_name}":
+        return
     if registered is not None and registered != class_name:
         yield f"is a custom class registered as {shorten(registered)}, expected a Keras layer"
     elif is_function_entry(entry):

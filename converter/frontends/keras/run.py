@@ -20,6 +20,7 @@ from ...errors import ConversionError, FormatError
 from ...ir import Array, Graph
 from ...ir.interpret import check_inputs
 from .clean import clean, has_functions, name_modules
+from .config import OWN_PREFIX
 from .files import ARCHIVE_SUFFIX, ModelFile, open_model_file
 from .model import Model
 from .rebuild import rebuild
@@ -201,10 +202,13 @@ def _load(path: Path, file: ModelFile) -> keras.Model:
 
 
 def _applications() -> dict[str, type]:
-    """Return the layers of keras.applications that .h5 files name without their module."""
+    """Return layers that files name without their module: of keras.applications, and our own."""
     from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 
-    return {"CustomScaleLayer": CustomScaleLayer}
+    from ...training import table
+
+    own = {f"{OWN_PREFIX}{name}": layer for name, layer in table.LAYERS.items()}
+    return {"CustomScaleLayer": CustomScaleLayer, **own}
 
 
 def _copy_archive(path: Path, copy: Path, config: str) -> None:

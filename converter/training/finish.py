@@ -1,0 +1,97 @@
+"""From a trained graph to what is written: a Keras file, and the spiking graph made from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..convert import Conversion, convert
+from ..exports.keras import build_keras
+from ..frontends import read
+from ..ir import Array, Graph, Node
+from ..ir.ops import QuantizedRelu, Relu, Scale
+
+EXACT, CAUSAL = "trained_exact", "trained"
+
+
+def choose_recipe(graph: Graph) -> tuple[str, int]:
+    """Return the recipe that keeps what training promised, and its number of steps.
+
+    Levels are exact under a schedule, and in one step without one; bounded ReLUs have no levels.
+    """
+    levels = [n.op.n_levels for n in graph.nodes if isinstance(n.op, QuantizedRelu)]
+    n_steps = max(levels, default=0)
+    if not n_steps:
+        is_bounded = all(
+            node.op.max_value is not None for node in graph.nodes if isinstance(node.op, Relu)
+        )
+        trained: Any = graph.metadata.get("trained", {})
+        return (CAUSAL if is_bounded else "exact"), int(trained.get("n_steps", 16))
+    return (CAUSAL if n_steps == 1 else EXACT), n_steps
+
+
+def encode_trained(graph: Graph, *, name: str) -> bytes:
+    """Return a trained graph as a .keras file: plain layers, and spikeport's quantised ReLU."""
+    model = build_keras(_with_uniform_bounds(graph))
+    with tempfile.TemporaryDirectory(prefix="spikeport-") as folder:
+        path = Path(folder) / f"{name}.keras"
+        model.save(path)
+        return path.read_bytes()
+
+
+def convert_trained(
+    path: Path,
+    graph: Graph,
+    calibration: Array,
+    *,
+    recipe: str | None = None,
+    n_steps: int | None = None,
+    **options: Any,
+) -> Conversion:
+    """Read a trained .keras file back and turn it into a spiking graph.
+
+    Args:
+        path: What `encode_trained` gave, written.
+        graph: Of `train`.
+        calibration: Samples to compare on; only recipes of untrained activations fit to them.
+        recipe: A key of RECIPES; None for what the training promises.
+        n_steps: T; None for the levels of the training.
+        options: Of `convert`.
+    """
+    chosen, n_levels = choose_recipe(graph)
+    recipe = recipe or chosen
+    settings: dict[str, dict[str, Any]] = {}
+    if recipe == "exact":  # one threshold per layer keeps binary weights binary
+        settings["normalize_for_steps"] = {"per_channel": False}
+    result = convert(
+        read(path), calibration, recipe=recipe, n_steps=n_steps or n_levels, options=settings,
+        **options,
+    )  # fmt: skip
+    trained = graph.metadata.get("trained")
+    if trained:
+        metadata = {**result.graph.metadata, "trained": trained}
+        result = dataclasses.replace(result, graph=result.graph.replace(metadata=metadata))
+    return result
+
+
+def _with_uniform_bounds(graph: Graph) -> Graph:
+    """Return the graph with bounds that differ between channels as scales around a bound of 1."""
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        bound = node.op.max_value if isinstance(node.op, Relu) else None
+        if bound is None or (bound == bound.flat[0]).all():
+            nodes.append(node)
+            continue
+        zero = np.zeros_like(bound)
+        down = Node(
+            f"{node.name}/down", Scale(np.float32(1) / bound, zero), node.inputs, node.source
+        )
+        one = np.ones((1,) * bound.ndim, np.float32)
+        clipped = Node(f"{node.name}/clipped", Relu(one), (down.name,), node.source)
+        up = dataclasses.replace(node, op=Scale(bound, zero), inputs=(clipped.name,))
+        nodes += [down, clipped, up]
+    return graph.replace(nodes=tuple(nodes))

@@ -1,0 +1,45 @@
+import pytest
+
+from spikeport.converter.errors import PassError
+from spikeport.converter.training.constraints import (
+    CONSTRAINTS,
+    choose_constraints,
+    parse_settings,
+)
+
+
+def test_settings_go_over_the_defaults():
+    found = choose_constraints(
+        ("qcfs", "firing_rate"), parse_settings(("qcfs.n_levels=2", "qcfs.per_channel=false"))
+    )
+    assert found == {
+        "qcfs": {"n_levels": 2, "per_channel": False},
+        "firing_rate": dict(CONSTRAINTS["firing_rate"].options),
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "settings", "match"),
+    [
+        (("qcfs",), ("qcfs.n_levels=0",), "qcfs.n_levels: is 0, expected at least 1"),
+        (("qcfs",), ("qcfs.n_levels=2.5",), "'2.5' is not a whole number, expected a value like 4"),
+        (("qcfs",), ("qcfs.levels=2",), "option of qcfs 'levels': does not exist"),
+        (("qcfs",), ("qcfs=2",), "--set qcfs=2: expected NAME.OPTION=VALUE"),
+        (("qcfs",), ("step.width=2",), "option of step 'width': does not exist"),
+        (("qcfs",), ("sign.estimator=hard_tanh",), "--set sign: is no constraint of this training"),
+        (("qcsf",), (), "--constraint 'qcsf': does not exist, expected one of qcfs"),
+        (("qcfs", "step"), (), "--constraint step: qcfs is named too, expected one of them"),
+        (("surrogate",), ("surrogate.n_steps=0",), "surrogate.n_steps: is 0, expected at least 1"),
+        (("qcfs",), ("qcfs.per_channel=yes",), "'yes' is not true or false"),
+    ],
+)
+def test_what_does_not_fit_is_refused(names, settings, match):
+    with pytest.raises(PassError, match=match) as found:
+        choose_constraints(names, parse_settings(settings))
+    assert found.value.hint
+
+
+def test_every_constraint_says_what_it_does():
+    for constraint in CONSTRAINTS.values():
+        assert constraint.summary
+        assert set(constraint.least) <= set(constraint.options)
