@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,62 +9,53 @@ from typing import Any
 import numpy as np
 
 from ..converter.errors import SimulationError
-from ..converter.ir import Array, Graph, IntegrateFire, Node, Reset, Samples, StatefulOp, run_nodes
+from ..converter.ir import (
+    AddOnce,
+    Array,
+    BinaryWeighted,
+    Burst,
+    Graph,
+    IntegrateFire,
+    Neuron,
+    Node,
+    Pulse,
+    Samples,
+    SignedFire,
+    StatefulOp,
+    WaitFire,
+    run_nodes,
+)
 from ..converter.ir.ops import Input, MaxPool
+from ..converter.ir.scheduled import FirstSpikeFire
+from .advice import advise
 from .checks import check_samples, check_settings, count_cores
 from .engines import DEFAULT_ENGINE, ENGINES
+from .error_split import LayerReport, Sums, levels_of
 from .samples import SampleRecord, batches
+from .schedule import check_run
 from .simulation import Counts
 
 BATCH_SIZE = 50
 
-CAUSES: dict[str, str] = {
-    "clipping": "calibrate with samples like these, scaled alike, take more steps (--n-steps), or "
-    "raise the thresholds (in the recipe classic: --set normalize_weights.percentile=99.99)",
-    "quantisation": "take more steps (--n-steps)",
-    "reset": "let the neurons reset by subtraction (--set insert_neurons.reset=subtract)",
-    "unevenness": "take more steps (--n-steps), or a schedule in which layers wait for all their "
-    "spikes",
-}
-"""What a layer adds to the error by itself, and what helps against it."""
-
-
-@dataclass(frozen=True)
-class LayerReport:
-    """How far the rates of one layer of neurons are from the ANN's activations, and why.
-
-    Errors are root mean squares over neurons and samples, as shares of the root mean square of the
-    ANN's activations.
-
-    Attributes:
-        node: Name of the neurons.
-        firing_rate: Mean, in spikes per step.
-        saturated: Share of the neurons (times samples) that fire at every step.
-        silent: Share of the neurons that never fire though the ANN's are active.
-        correlation: Of the rates with the ANN's activations.
-        error: The whole difference.
-        inherited: The part that comes with the mean current: from earlier layers, and from
-            corrections on purpose.
-        causes: What the layer adds, by key of CAUSES.
-    """
-
-    node: str
-    firing_rate: float
-    saturated: float
-    silent: float
-    correlation: float
-    error: float
-    inherited: float
-    causes: Mapping[str, float]
+EXPLAINED = (IntegrateFire, WaitFire, FirstSpikeFire, SignedFire, Burst, BinaryWeighted)
+"""Neurons whose count would be a quantised ReLU if their currents came evenly."""
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Reports of all layers, in topological order, and the worst of all causes."""
+    """Reports of all layers, in topological order, and the worst of all causes.
+
+    Attributes:
+        n_samples: N.
+        n_steps: Of the run.
+        layers: In topological order.
+        advice: What helps, by key of CAUSES.
+    """
 
     n_samples: int
     n_steps: int
     layers: tuple[LayerReport, ...]
+    advice: Mapping[str, str]
 
     @property
     def worst(self) -> tuple[LayerReport, str]:
@@ -79,7 +69,7 @@ class Explanation:
         layer, cause = self.worst
         return (
             f"{layer.node}: {cause} costs most, {100 * layer.causes[cause]:.1f} % of the layer's "
-            f"activations; to reduce it, {CAUSES[cause]}"
+            f"activations; to reduce it, {self.advice[cause]}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -88,7 +78,7 @@ class Explanation:
         return {
             "n_samples": self.n_samples,
             "n_steps": self.n_steps,
-            "worst": {"node": layer.node, "cause": cause, "advice": CAUSES[cause]},
+            "worst": {"node": layer.node, "cause": cause, "advice": self.advice[cause]},
             "layers": [{**vars(layer), "causes": dict(layer.causes)} for layer in self.layers],
         }
 
@@ -114,19 +104,22 @@ def explain(
         unevenness     the neuron's rate - the above
 
     A neuron that resets to zero loses what exceeds its threshold, more or less of it in other
-    orders of the same spikes: the last difference is called `reset` there.
+    orders of the same spikes: the last difference is called `reset` there. A neuron that sends up
+    to L levels in a step clips at L in place of 1. Under a schedule T is the window of a layer, and
+    what the initial potential exceeds half a threshold by is part of the current: the bias.
 
     Args:
-        graph: Spiking, with IntegrateFire neurons.
+        graph: Spiking, with neurons of EXPLAINED.
         ann: The network it was converted from, as it was read.
         inputs: One array [N, ...] per input.
-        n_steps: T.
+        n_steps: Of the run: T, or as many as the schedule takes.
         engine: Key of ENGINES.
         n_threads: None for every core.
         progress: Called with the number of samples done.
 
     Raises:
-        SimulationError: A setting is out of range, or there are no neurons to explain.
+        SimulationError: A setting is out of range, there are no neurons to explain, or one is of
+            another kind.
         DataError: The samples do not fit the graph.
 
     Source: the split into clipping, quantisation and unevenness is that of Bu et al. 2022 (QCFS).
@@ -134,15 +127,10 @@ def explain(
     threads = count_cores() if n_threads is None else n_threads
     check_settings(n_steps=n_steps, batch_size=BATCH_SIZE, engine=engine, n_threads=threads)
     check_samples(graph, inputs, None)
-    layers = [node for node in graph.nodes if isinstance(node.op, IntegrateFire)]
-    layers = [node for node in layers if node.name in ann.by_name]
-    if not layers:
-        raise SimulationError(
-            "graph: has no integrate-and-fire neurons that stand for activations of the network",
-            hint="give the network that the graph was converted from",
-        )
+    check_run(graph, n_steps, early_exit=False)
+    layers = _find_layers(graph, ann)
     runner = ENGINES[engine](graph, n_threads=threads)
-    sums = {node.name: _Sums() for node in layers}
+    sums = {node.name: Sums() for node in layers}
     record = SampleRecord(inputs)
     for chosen, batch in batches(inputs, BATCH_SIZE):
         record.add(batch)
@@ -152,17 +140,37 @@ def explain(
         for node in layers:
             unit = _unit(graph, node.name)
             gain = _unit(graph, node.inputs[0]) / unit
+            levels = levels_of(node.op, n_steps)
             sums[node.name].add(
                 activations[node.name] / unit,
-                currents[node.name],
+                currents[node.name] * np.float32(n_steps / levels.n_steps),
                 counts[node.name],
                 gain,
-                node,
-                n_steps,
+                levels,
             )
         progress(chosen.stop)
     reports = tuple(found.report(name) for name, found in sums.items())
-    return Explanation(len(inputs[0]), n_steps, reports)
+    return Explanation(len(inputs[0]), n_steps, reports, advise(graph))
+
+
+def _find_layers(graph: Graph, ann: Graph) -> list[Node]:
+    """Return the neurons that stand for activations of the network; refuse other kinds."""
+    neurons = [node for node in graph.nodes if isinstance(node.op, Neuron)]
+    others = [node for node in neurons if not isinstance(node.op, EXPLAINED)]
+    if others:
+        raise SimulationError(
+            f"{others[0]}: its count is not that of a quantised ReLU even where its current is "
+            "even, expected neurons without leak, rest and memory of time",
+            hint="explain takes the recipes rate, light, ltb, classic, diehl, exact, integer, "
+            "graded and ttfs",
+        )
+    layers = [node for node in neurons if node.name in ann.by_name]
+    if not layers:
+        raise SimulationError(
+            "graph: has no neurons that stand for activations of the network",
+            hint="give the network that the graph was converted from",
+        )
+    return layers
 
 
 def _unit(graph: Graph, name: str) -> Array | np.float32:
@@ -187,79 +195,16 @@ def _mean_currents(
         if node.name in counts:
             currents[node.name] = operands[0]
             values[node.name] = (counts[node.name] / n_steps).astype(np.float32)
+        elif isinstance(node.op, Pulse):
+            flows = np.float32(node.op.gain * node.op.n_steps / n_steps)
+            values[node.name] = operands[0] * flows
+        elif isinstance(node.op, AddOnce):
+            values[node.name] = operands[0] + node.op.charge / np.float32(n_steps)
         elif isinstance(node.op, StatefulOp) and not isinstance(node.op, MaxPool):
             raise SimulationError(
                 f"{node}: has no mean that its operands' means give, expected neurons and poolings",
-                hint="explain takes graphs of the rate recipes",
+                hint="explain takes networks without nodes that stay analog",
             )
         else:
             values[node.name] = node.op.apply(*operands)
     return currents
-
-
-class _Sums:
-    """Sums over batches for one layer."""
-
-    def __init__(self) -> None:
-        self.n = 0
-        self.squares = dict.fromkeys(("error", "inherited", *CAUSES), 0.0)
-        self.n_saturated = 0
-        self.most_spikes: Counts | int = 0
-        self.most_active: Array | int = 0
-        self.moments = np.zeros(5)  # of a, r: sums of a, r, a a, r r, a r
-        self.n_steps = 1
-
-    def add(
-        self,
-        activation: Array,
-        current: Array,
-        counts: Counts,
-        gain: Array | np.float32,
-        node: Node,
-        n_steps: int,
-    ) -> None:
-        """Add one batch; arrays are [N, ...], `gain` is the ideal rate per current."""
-        op = node.op
-        if not isinstance(op, IntegrateFire):
-            raise SimulationError(f"{node}: expected IntegrateFire")
-        rate = counts / n_steps
-        ideal = np.maximum(current * gain, 0)
-        clipped = np.clip(current / op.threshold, 0, 1)
-        start = op.initial_potential / op.threshold
-        levels = np.floor(current.astype(np.float64) / op.threshold * n_steps + start)
-        quantised = np.clip(levels, 0, n_steps) / n_steps
-        behind_reset = rate if op.reset is Reset.ZERO else quantised
-        stages = (activation, ideal, clipped, quantised, behind_reset, rate)
-        parts = [after - before for before, after in itertools.pairwise(stages)]
-        for name, part in zip(("inherited", *CAUSES), parts, strict=True):
-            self.squares[name] += float(np.square(part, dtype=np.float64).sum())
-        self.squares["error"] += float(np.square(rate - activation, dtype=np.float64).sum())
-        self.n += rate.size
-        self.n_steps = n_steps
-        self.n_saturated += int((counts == n_steps).sum())
-        self.most_spikes = np.maximum(self.most_spikes, counts.max(axis=0))
-        self.most_active = np.maximum(self.most_active, activation.max(axis=0))
-        a, r = activation.astype(np.float64).reshape(-1), rate.reshape(-1)
-        self.moments += (a.sum(), r.sum(), a @ a, r @ r, a @ r)
-
-    def report(self, node: str) -> LayerReport:
-        """Return what the sums say."""
-        a, r, aa, rr, ar = self.moments / self.n
-        scale = float(np.sqrt(aa)) or 1.0
-        errors = {
-            key: float(np.sqrt(value / self.n)) / scale for key, value in self.squares.items()
-        }
-        spread = float(np.sqrt(max(aa - a * a, 0) * max(rr - r * r, 0)))
-        is_silent = (np.asarray(self.most_spikes) == 0) & (
-            np.asarray(self.most_active) > 1 / self.n_steps
-        )
-        return LayerReport(
-            node=node,
-            firing_rate=float(r),
-            saturated=self.n_saturated / self.n,
-            silent=float(is_silent.mean()),
-            correlation=float((ar - a * r) / spread) if spread else 0.0,
-            error=errors["error"],
-            inherited=errors["inherited"],
-            causes={cause: errors[cause] for cause in CAUSES},
-        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -97,7 +99,11 @@ def collect_histograms(graph: Graph, calibration: tuple[Array, ...]) -> dict[str
     """
     if not len(calibration[0]):
         raise PassError("calibration: has no samples, expected at least one", hint="add data")
-    histograms = _collect(graph, calibration)
+    key = _digest(graph, calibration)
+    if key not in _KNOWN:
+        _KNOWN.clear()
+        _KNOWN[key] = _collect(graph, calibration)
+    histograms = dict(_KNOWN[key])
     for name, other in find_halves(graph).items():
         if not histograms[name].maxima.any():
             histograms[name] = histograms[other]
@@ -128,6 +134,26 @@ def find_halves(graph: Graph) -> dict[str, str]:
         for (operand, sign), name in places.items()
         if (operand, -sign) in places
     }
+
+
+_KNOWN: dict[str, dict[str, Histogram]] = {}
+"""The last histograms: many conversions of one network, for other T, need the same ones."""
+
+
+def _digest(graph: Graph, calibration: tuple[Array, ...]) -> str:
+    """Return a hash of everything that activations depend on."""
+    digest = hashlib.sha256()
+    for array in calibration:
+        digest.update(f"{array.shape} {array.dtype}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    for node in graph.nodes:
+        digest.update(f"{node.name} {type(node.op).__name__} {node.inputs}".encode())
+        for field in dataclasses.fields(node.op):
+            value = getattr(node.op, field.name)
+            digest.update(f"{field.name} {np.shape(value)}".encode())
+            is_array = isinstance(value, np.ndarray)
+            digest.update(np.ascontiguousarray(value).data if is_array else repr(value).encode())
+    return digest.hexdigest()
 
 
 def _collect(graph: Graph, calibration: tuple[Array, ...]) -> dict[str, Histogram]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..energy import energy_per_step, energy_rows
-from ..explain import CAUSES
+from ..error_split import CAUSES
 from ..metrics import confusion_matrix, stable_after
 from .data import Content
 from .style import GRID, MUTED, SERIES, TEXT, new_figure, use_log_axis

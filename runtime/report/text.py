@@ -12,8 +12,9 @@ from rich.text import Text
 
 from ..compare_runs import Compared
 from ..energy import Constants, break_even, energy_rows
+from ..error_split import CAUSES
 from ..evaluate import Evaluation
-from ..explain import CAUSES, Explanation
+from ..explain import Explanation
 from ..poolings import pooling_lines
 from ..workload import Workload
 

@@ -178,3 +178,27 @@ def test_units_pass_every_kind_of_op():
         if node.name in before:
             unit = 1 if node.unit is None else node.unit
             np.testing.assert_allclose(value * unit, before[node.name], rtol=1e-3, atol=1e-4)
+
+
+def test_activations_are_collected_once_for_the_same_network_and_samples(monkeypatch):
+    from spikeport.converter.calibration import thresholds
+
+    def graph(bias):
+        dense = Dense(np.eye(2, dtype=np.float32), np.full(2, bias, np.float32))
+        nodes = (Node("x", Input((2,))), Node("d", dense, ("x",)), Node("r", Relu(), ("d",)))
+        return Graph(nodes, ("x",), ("r",))
+
+    runs = []
+    collect = thresholds._collect
+    monkeypatch.setattr(thresholds, "_collect", lambda *given: runs.append(1) or collect(*given))
+    x = (np.random.default_rng(7).uniform(0, 1, (20, 2)).astype(np.float32),)
+    found = [
+        thresholds.find_activation_percentiles(
+            graph(bias), samples, percentile=99.0, per_channel=True
+        )["r"]
+        for bias, samples in ((0.0, x), (0.0, (x[0].copy(),)), (0.5, x), (0.5, (x[0][:9],)))
+    ]
+    assert len(runs) == 3
+    np.testing.assert_array_equal(found[0], found[1])
+    assert (found[2] > found[0]).all()
+    assert (found[3] != found[2]).any()
