@@ -7,6 +7,7 @@ Dask's messages are pickles: connect only to schedulers in a trusted network, or
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib.metadata
 import logging
@@ -31,7 +32,7 @@ from ..simulation import Counts, Runner, Simulation, neurons
 if TYPE_CHECKING:
     from distributed import Client
 
-CONNECT_SECONDS = 8
+CONNECT_SECONDS = 5
 MAX_SHARD = 64
 """Samples of one task: some tenths of a second, and little is lost with a worker."""
 SHARDS_PER_THREAD = 4
@@ -145,8 +146,10 @@ def connect(address: str) -> Iterator[Cluster]:
         ) from error
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
+        # a Client that fails would wait for twice its timeout once more when it is forgotten
+        asyncio.run(_greet(address))
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:
+    except Exception as error:  # what listens there may be anything, and answer anything
         raise SimulationError(
             f"scheduler {address}: does not answer within {CONNECT_SECONDS} s, expected a Dask "
             "scheduler",
@@ -163,6 +166,17 @@ def connect(address: str) -> Iterator[Cluster]:
         yield Cluster(client, sum(worker["nthreads"] for worker in workers.values()))
     finally:
         client.close()
+
+
+async def _greet(address: str) -> None:
+    """Connect and go."""
+    from distributed.comm import connect as open_comm
+    from distributed.security import Security
+
+    arguments = Security().get_connection_args("client")
+    async with asyncio.timeout(CONNECT_SECONDS):
+        comm = await open_comm(address, timeout=CONNECT_SECONDS, **arguments)
+        await comm.close()
 
 
 def merge(parts: Sequence[Simulation]) -> Simulation:

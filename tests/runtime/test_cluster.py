@@ -3,8 +3,10 @@
 import contextlib
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -133,6 +135,39 @@ def test_nobody_answers(monkeypatch):
         ):
             pass
     assert time.monotonic() - began < 10
+
+
+def test_something_else_answers():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def answer():
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 400 Bad Request" * 9)
+                connection.recv(2**16)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        began = time.monotonic()
+        expected = rf"scheduler tcp://127\.0\.0\.1:{port}: does not answer"
+        with (
+            pytest.raises(SimulationError, match=expected),
+            connect(f"tcp://127.0.0.1:{port}"),
+        ):
+            pass
+        thread.join(20)
+    assert time.monotonic() - began < 10
+
+
+def test_nobody_answers_in_time(monkeypatch):
+    monkeypatch.setattr(module, "CONNECT_SECONDS", 2)
+    with socket.create_server(("127.0.0.1", 0)) as server:  # accepts, and says nothing
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        began = time.monotonic()
+        with pytest.raises(SimulationError, match="does not answer within 2 s"), connect(address):
+            pass
+    assert time.monotonic() - began < 4
 
 
 def test_a_later_worker_of_another_version(network):
