@@ -31,6 +31,8 @@ OVERLAPS = """[...document.querySelectorAll("figure svg")].flatMap(svg => {
     Math.min(boxes[i].right, boxes[j].right) - Math.max(boxes[i].left, boxes[j].left) > 1 &&
     Math.min(boxes[i].bottom, boxes[j].bottom) - Math.max(boxes[i].top, boxes[j].top) > 2
   ).map(other => [svg.closest("figure").id, text.textContent, other.textContent])); })"""
+CUT = """[...document.querySelectorAll(".card")].filter(card =>
+  card.scrollWidth > card.clientWidth).map(card => card.textContent.slice(0, 40))"""
 CONTRAST = """(() => {
   const parse = color => color.match(/[\\d.]+/g).slice(0, 3).map(Number);
   const light = color => parse(color).map(c => c / 255).map(c =>
@@ -88,6 +90,7 @@ def test_every_figure_can_be_seen_and_read(page, browser, tmp_path, width, schem
     assert browser.ask(CONTRAST) >= 4.5  # WCAG 2, level AA
     if media == "screen":
         assert browser.ask(TEXT_SIZE) >= 9
+        assert browser.ask(CUT) == []
     picture = browser.take_picture()
     (tmp_path / f"{width}-{scheme}-{media}.png").write_bytes(picture)
     assert picture.startswith(b"\x89PNG")
