@@ -30,12 +30,12 @@ RESULTS = Path(__file__).parent / "results"
 STORE = RESULTS / "codes.json"
 MODEL, STEPS, SEEDS = "lenet", (4, 16, 64), (0, 1, 2)
 NEURONS: dict[str, tuple[str, dict[str, Any]]] = {
-    "subtraction": ("rate", {}),
-    "to zero": ("rate", {"insert_neurons": {"reset": "zero"}}),
-    "leak 0.1": ("rate", {"insert_neurons": {"leak": 0.1}}),
-    "refractory 1": ("rate", {"insert_neurons": {"refractory": 1}}),
-    "relative 0.5": ("rate", {"insert_neurons": {"relative": 0.5}}),
-    "signed": ("rate", {"insert_neurons": {"signed": True}}),
+    "subtraction": ("light", {}),
+    "to zero": ("light", {"insert_neurons": {"reset": "zero"}}),
+    "leak 0.1": ("light", {"insert_neurons": {"leak": 0.1}}),
+    "refractory 1": ("light", {"insert_neurons": {"refractory": 1}}),
+    "relative 0.5": ("light", {"insert_neurons": {"relative": 0.5}}),
+    "signed": ("light", {"insert_neurons": {"signed": True}}),
     "burst": ("graded", {}),
     "binary-weighted": ("graded", {"insert_graded_neurons": {"neuron": "binary"}}),
     "differential": ("differential", {}),

@@ -8,20 +8,15 @@ from ..errors import PassError
 from ..ir import (
     Array,
     Graph,
-    IntegrateFire,
-    LeakyFire,
     Neuron,
     Node,
-    SignedFire,
     SpikingMaxPool,
     StatefulOp,
 )
 from ..ir.analog import OfMean
 from ..ir.ops import Conv, Dense, Input, Relu
 from .biases import add_biases, apply_in_parts, channel_means
-
-FIRING = (IntegrateFire, LeakyFire, SignedFire)
-"""Neurons of insert_neurons."""
+from .neuron_options import FIRING
 
 MAX_BYTES = 400_000_000
 """Of the currents of one layer; fewer samples are taken where more would not fit."""

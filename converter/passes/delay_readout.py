@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import PassError
-from ..ir import Array, Graph, IntegrateFire, Node, OfMean, Pulse, SpikingMaxPool, StatefulOp
+from ..ir import Array, Graph, Node, OfMean, Pulse, SpikingMaxPool, StatefulOp
 from ..ir.ops import Add, Input, Scale
 from .biases import apply_in_parts, channel_means
+from .neuron_options import FIRING
 
 MIN_READ = 4
 """Steps that are read at least."""
@@ -79,7 +80,7 @@ def _find_first(graph: Graph, calibration: tuple[Array, ...], n_steps: int) -> i
         if isinstance(op, Input):
             continue
         operands = [values[name] for name in node.inputs]
-        if isinstance(op, IntegrateFire):
+        if isinstance(op, FIRING):
             values[node.name] = np.maximum(operands[0], 0)
             means = channel_means(values[node.name])
             missing = float((op.threshold - op.initial_potential).mean())

@@ -11,6 +11,9 @@ from ..errors import PassError
 from ..ir import Array, IntegrateFire, LeakyFire, Neuron, Reset, SignedFire
 from ..ir.scheduled import MAX_LEVELS
 
+FIRING = (IntegrateFire, LeakyFire, SignedFire)
+"""Neurons that `choose_neuron` makes."""
+
 SHARES = {"leak": "0 is no leak", "decay": "0.5 is the default"}
 
 

@@ -141,7 +141,8 @@ def test_options_of_neurons_on_every_recipe(recipe, option, model):
 
 def test_neurons_that_rest_for_a_whole_run(model):
     path, x = model
-    graph = convert(path, x, n_steps=8, options={"insert_neurons": {"refractory": 5}}).graph
+    rests = {"insert_neurons": {"refractory": 5}}
+    graph = convert(path, x, recipe="light", n_steps=8, options=rests).graph
     evaluate(graph, (x,), n_steps=6)
     with pytest.raises(SimulationError, match=r"rests for 5 steps after a spike, expected fewer"):
         evaluate(graph, (x,), n_steps=5)
