@@ -84,6 +84,7 @@ def check(model: str, keep_analog: tuple[str, ...], shapes: tuple[str, ...], as_
 @click.option("--set", "settings", multiple=True, metavar="PASS.OPTION=VALUE", help="Repeatable.")
 @click.option("--keep-analog", multiple=True, metavar="NODE", help=KEEP_HELP)
 @click.option("--input-shape", "shapes", multiple=True, metavar="SIZES", help=SHAPE_HELP)
+@click.option("--cite", is_flag=True, help="Print the publications that the conversion used.")
 @click.option("--json", "as_json", is_flag=True, help="auto: print what was found as JSON.")
 @input_options
 def convert(
@@ -99,6 +100,7 @@ def convert(
     settings: tuple[str, ...],
     keep_analog: tuple[str, ...],
     shapes: tuple[str, ...],
+    cite: bool,
     as_json: bool,
     reading: dict[str, Any],
 ) -> None:
@@ -121,6 +123,7 @@ def convert(
     from ..converter.exports.snn import write_snn
     from ..converter.files import check_output
     from ..converter.recipes import choose_options, parse_options
+    from ..converter.references import find_citations
 
     check_output(output, suffixes=(".snn",))
     if recipe == AUTO:
@@ -173,20 +176,27 @@ def convert(
         click.echo(f"{entry.step:24} {entry.n_nodes:4} nodes {entry.seconds:7.2f} s  {error}")
     click.echo(f"calibrated on {data.name}")
     click.echo(f"{output}: {output.stat().st_size:,} bytes, sha256 {digest[:16]}")
+    for reference in find_citations(recipe, options) if cite else ():
+        click.echo(str(reference))
 
 
 @click.command()
-def recipes() -> None:
+@click.option("--cite", is_flag=True, help="Print the publications behind each recipe, too.")
+def recipes(cite: bool) -> None:
     """List the recipes, their passes and the options that --set changes.
 
     \b
     Example:
       spikeport recipes
+      spikeport recipes --cite
     """  # noqa: D301
     from ..converter.recipes import RECIPES, choose_options, format_value
+    from ..converter.references import find_citations
 
     for name, recipe in RECIPES.items():
         click.echo(f"{name}: {recipe.summary} ({recipe.source})")
+        for reference in find_citations(name) if cite else ():
+            click.echo(f"  [{reference}]")
         for pass_name, options in choose_options(name).items():
             shown = [f"{key}={format_value(value)}" for key, value in options.items()]
             click.echo(" ".join(["  " + pass_name, *shown]))
