@@ -158,6 +158,7 @@ def convert(
     data = load_samples(
         calibration, source.graph, calibration_samples, labels=False, n_steps=n_steps, **reading
     )
+    _expect_samples(calibration, len(data.inputs[0]), calibration_samples)
     with show_status("reading") as show:
         conversion = run(
             source,
@@ -178,6 +179,19 @@ def convert(
     click.echo(f"{output}: {output.stat().st_size:,} bytes, sha256 {digest[:16]}")
     for reference in find_citations(recipe, options) if cite else ():
         click.echo(str(reference))
+
+
+def _expect_samples(calibration: str, n_found: int, n_asked: int) -> None:
+    """Refuse fewer samples than the user named; without a number, what there is will do."""
+    from ..converter.errors import DataError
+
+    asked = click.get_current_context().get_parameter_source("calibration_samples")
+    if n_found < n_asked and asked is ParameterSource.COMMANDLINE:
+        raise DataError(
+            f"--calibration-samples {n_asked}: {calibration} has {n_found} samples, expected at "
+            "least as many",
+            hint="leave the option out to calibrate on what there is",
+        )
 
 
 @click.command()

@@ -237,6 +237,8 @@ def convert_mlp(folder, *more: object):
         (("--set", "calibrate_neurons.ridge=0"), "n_samples 500, ridge 0, expected at least 1"),
         (("--n-steps", 0), "n_steps 0, expected an integer of at least 1"),
         (("--calibration-samples", 0), "number of samples 0, expected at least 1"),
+        (("--calibration-samples", 501), "501: fashion-mnist:train has 500 samples, expected at l"),
+        (("--recipe", "classic", "--set", "normalize_weights.percentile=101"), "percentile 101"),
         (("--calibration", "nowhere"), "nowhere: no such data"),
         (("--input-scale", 0), "input scale 0, offset 0, expected finite"),
         (("-o", "missing/folder/a.snn"), "missing/folder"),

@@ -158,6 +158,12 @@ def test_nodes_that_cannot_or_need_not_be_kept(name, message):
     assert caught.value.hint == "these can be kept: gelu, gate, share"
 
 
+@pytest.mark.parametrize("recipe", ["exact", "integer"])
+def test_exact_recipes_keep_nothing_analog(recipe):
+    with pytest.raises(PassError, match=f"recipe {recipe}: is exact, but gelu, gate, share would"):
+        convert(source(), X, recipe=recipe, keep_analog=KEEP)
+
+
 def test_a_network_without_such_nodes():
     graph = Graph((Node("x", Input((2,))), Node("y", Softmax(0), ("x",))), ("x",), ("y",))
     with pytest.raises(PassError, match="--keep-analog y: becomes read-out of the pot") as caught:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spikeport.converter.errors import PassError
-from spikeport.converter.ir import Graph, IntegrateFire, Node, WaitFire
+from spikeport.converter.ir import AddOnce, Graph, IntegrateFire, Node
 from spikeport.converter.ir.ops import Dense, Input
 from spikeport.converter.passes import PASSES
 from spikeport.runtime.engines import ENGINES
@@ -48,6 +48,6 @@ def test_bad_first_step_and_other_neurons():
     for first in (8, -2):
         with pytest.raises(PassError, match=rf"first_step {first}, expected -1 or 0 to 7"):
             PASSES["delay_readout"](neuron_and_output(), calibration=X, n_steps=8, first_step=first)
-    waiting = neuron_and_output(WaitFire(ONE, ONE / 2, 0, 4))
-    with pytest.raises(PassError, match=r"n \(WaitFire\) is no neuron of insert_neurons"):
+    waiting = neuron_and_output(AddOnce(ONE))
+    with pytest.raises(PassError, match=r"n \(AddOnce\) is no neuron of insert_neurons"):
         PASSES["delay_readout"](waiting, calibration=X, n_steps=8)
