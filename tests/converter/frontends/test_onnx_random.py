@@ -38,10 +38,14 @@ class Builder:
 
     def entrywise(self, x: str, shape: Shape) -> Made:
         w = self.writer
-        kind = self.pick((
+        kinds = [
             "Abs", "Clip", "Elu", "HardSigmoid", "Identity", "LeakyRelu", "Neg", "PRelu", "Relu",
-            "Relu", "Relu", "Sigmoid", "Softplus", "Tanh",
-        ))  # fmt: skip
+            "Relu", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Tanh", "gate",
+        ]  # fmt: skip
+        kinds += ["HardSwish"] * (w.opset >= 14) + ["Mish"] * (w.opset >= 18)
+        kind = self.pick(kinds)
+        if kind == "gate":
+            return w.op("Mul", x, w.op("HardSigmoid", x, alpha=1 / 6, beta=0.5)), shape
         if kind == "Clip":
             low = self.pick((None, -0.5, 0.0, 0.2))
             high = self.pick((None, 0.6, 6.0))
@@ -234,7 +238,8 @@ class Builder:
         return None
 
     def softmax(self, x: str, shape: Shape) -> Made:
-        return self.writer.op("Softmax", x, axis=len(shape)), shape
+        kind = self.pick(("Softmax", "LogSoftmax"))
+        return self.writer.op(kind, x, axis=len(shape)), shape
 
     def add(self, made: Made | None) -> None:
         if made is not None and math.prod(made[1]) <= MAX_SIZE:
