@@ -38,6 +38,8 @@ bench: $(STAMP)  ## measure into benchmarks/results; takes an hour or so
 	$(BIN)/python benchmarks/binary.py
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/side_by_side.py
+	$(BIN)/python benchmarks/exports.py
+	$(BIN)/python benchmarks/nir_readers.py
 
 clean:  ## remove everything that make made
 	rm -rf $(VENV) .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

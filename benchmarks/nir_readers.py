@@ -4,7 +4,7 @@
 
 Every simulator reads the file with its own importer, in an environment of its own, once as it is,
 and once with what the file cannot say put in after loading. Writes results/nir_readers.json and
-.md; rows of other networks and readers are kept.
+.md; rows of other networks and cases are kept.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -154,19 +154,15 @@ def _per_layer(values: list[float]) -> str:
 @click.option("--readers", default="norse,snntorch,sinabs", show_default=True)
 @click.option("--steps", default=16, show_default=True)
 @click.option("--images", default=20, show_default=True)
-def main(networks: str, readers: str, steps: int, images: int) -> None:
+@click.option("--adjusted", is_flag=True, help="Only what is put in after loading.")
+def main(networks: str, readers: str, steps: int, images: int, adjusted: bool) -> None:
     """Measure, and write the results."""
     train = load_data("fashion-mnist:train", SHAPES, limit=1000)
     test = load_data("fashion-mnist:test", SHAPES, limit=images).inputs[0]
-    stored = json.loads(OUTPUT.read_text("utf-8"))["rows"] if OUTPUT.exists() else []
-    chosen = networks.split(","), readers.split(",")
-    rows = [
-        row for row in stored if row["network"] not in chosen[0] or row["reader"] not in chosen[1]
-    ]
     for network in networks.split(","):
         known: dict[str, tuple[Graph, Simulation]] = {}
         for case in CASES:
-            if case.reader not in readers.split(","):
+            if case.reader not in readers.split(",") or (adjusted and not case.adjust):
                 continue
             if case.recipe not in known:
                 graph = convert(
@@ -175,13 +171,31 @@ def main(networks: str, readers: str, steps: int, images: int) -> None:
                 known[case.recipe] = graph, simulate(graph, (test,), steps)
             graph, expected = known[case.recipe]
             found = measure(case, graph, test, expected)
-            rows.append({"network": network, **asdict(case), **found})
-            click.echo(to_markdown({"rows": rows[-1:], "n_images": images}).splitlines()[-1])
-    rows.sort(key=lambda row: list(MODELS).index(row["network"]))
+            row = {"network": network, **asdict(case), **found}
+            click.echo(to_markdown({"rows": [row], "n_images": images}).splitlines()[-1])
+            _store(row, steps, images)
+
+
+def _store(row: dict[str, Any], n_steps: int, n_images: int) -> None:
+    """Write the results with a row; one of the same network and case is replaced."""
+    keys = ("network", *(field.name for field in fields(Case)))
+    rows = json.loads(OUTPUT.read_text("utf-8"))["rows"] if OUTPUT.exists() else []
+    row = json.loads(json.dumps(row))
+    rows = [other for other in rows if any(other[key] != row[key] for key in keys)] + [row]
+    cases = [json.loads(json.dumps(asdict(case))) for case in CASES]
+    places = {json.dumps(case): place for place, case in enumerate(cases)}
+    named = [(json.dumps({key: other[key] for key in keys[1:]}), other) for other in rows]
+    rows = [other for case, other in named if case in places]
+    rows.sort(
+        key=lambda other: (
+            list(MODELS).index(other["network"]),
+            places[json.dumps({key: other[key] for key in keys[1:]})],
+        )
+    )
     results = {
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
-        "n_steps": steps,
-        "n_images": images,
+        "n_steps": n_steps,
+        "n_images": n_images,
         "packages": {
             name: [*ENVIRONMENTS[name].packages, *ENVIRONMENTS[name].alone]
             for name in dict.fromkeys(case.reader for case in CASES)

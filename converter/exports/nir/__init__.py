@@ -22,7 +22,7 @@ from .writer import WRITERS, Writer, shaped
 REWRITES = {
     "initial-pulse": "the initial potential as an input NODE_pulse: 1 at the first step, then 0",
     "sum-pool": "average pooling as SumPool2d, its divisor in the weights behind it",
-    "scale-conv": "a scale per channel of a feature map as a convolution of 1x1, for each channel",
+    "scale-conv": "a scale per channel of a feature map as a convolution of 1x1",
     "unit-thresholds": "thresholds of 1: the weights before are divided by them",
     "nir-1.0.5": "the NIR of that version, whose neurons are reset by subtraction",
     "leakless-lif": "IF as LIF whose leak rounds to none at steps of 1e-4, for snnTorch",

@@ -144,10 +144,12 @@ def _scale(writer: Writer, node: Node) -> None:
     factors = np.asarray(op.scale * np.float32(writer.factor(node)), np.float32)
     if "scale-conv" in writer.rewrites and len(shape) == 3 and factors.shape[1:] == (1, 1):
         one, n = np.ones(2, np.int64), shape[0]
-        weight = np.ascontiguousarray(np.broadcast_to(factors, (n, 1, 1))[:, None])
+        # Not a group per channel, which norse 1.1.0 and snnTorch 1.0.0 do not load.
+        weight = np.diag(np.broadcast_to(factors.ravel(), (n,)))[:, :, None, None]
         writer.write(
-            node, "Conv2d", weight=weight, bias=np.zeros(n, np.float32), groups=np.int64(n),
-            stride=one, dilation=one, padding=0 * one, input_shape=np.array(shape[1:], np.int64),
+            node, "Conv2d", weight=np.ascontiguousarray(weight), bias=np.zeros(n, np.float32),
+            groups=np.int64(1), stride=one, dilation=one, padding=0 * one,
+            input_shape=np.array(shape[1:], np.int64),
         )  # fmt: skip
         return
     scale = np.broadcast_to(factors, shape)

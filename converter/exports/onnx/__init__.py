@@ -121,9 +121,11 @@ def _check(graph: Graph) -> None:
         for node in graph.nodes
         if type(node.op) is IntegrateFire and node.op.reset not in RESETS
     ]
+    hint = "`spikeport inspect` shows the graph; take these nodes out of it"
     if not graph.varying:
         reasons.append("graph: has no neuron, expected a spiking graph")
-    refuse(reasons, "ONNX", hint="`spikeport inspect` shows the graph; take these nodes out of it")
+        hint = "convert the network first: spikeport convert"
+    refuse(reasons, "ONNX", hint=hint)
 
 
 @dataclass(frozen=True)
