@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, PassError
+from ..check import check, refusals
+from ..errors import DataError, PassError, UnsupportedOpError
 from ..frontends import Source
 from ..ir import Graph
 from .checkpoint import check_same, load_checkpoint, restore, save_checkpoint
@@ -126,10 +127,12 @@ def train(
         warn: Called with a line per warning, before training begins.
 
     Raises:
+        UnsupportedOpError: Operations of the network have no spiking translation.
         PassError: The network has no single output of classes, or the settings do not fit.
         DataError: The samples do not fit, or the loss is no number any more.
         FormatError: The checkpoint is damaged or of another training.
     """
+    _check_convertible(source)
     n_classes = _count_classes(source)
     warnings = check_samples(samples, n_classes)
     for warning in warnings:
@@ -344,6 +347,18 @@ def _sharpen(student: Student, constraints: Mapping[str, Mapping[str, Any]], don
     for place, name in enumerate(student.activations.values()):
         sharpness = min(max(share - place, 0.0), 1.0)
         student.inner.get_layer(name).sharpness.assign(sharpness)
+
+
+def _check_convertible(source: Source) -> None:
+    """Refuse before the training what could not be converted after it."""
+    findings = check(source)
+    reasons = refusals(findings)
+    if reasons:
+        raise UnsupportedOpError(
+            f"{source.name}: {len(reasons)} of its operations have no spiking translation",
+            reasons=reasons,
+            hint="take them out of the network: what is trained must be spiking in the end",
+        )
 
 
 def _count_classes(source: Source) -> int:

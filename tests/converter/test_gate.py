@@ -10,9 +10,11 @@ import pytest
 from keras import layers as kl
 
 from spikeport.converter.convert import convert
+from spikeport.converter.equality import compare_with_source
 from spikeport.converter.errors import ConversionError
 from spikeport.converter.frontends import Source, read
-from spikeport.converter.ir.ops import Conv, Dense
+from spikeport.converter.ir import Graph, Node, run
+from spikeport.converter.ir.ops import Conv, Dense, Input, QuantizedRelu
 
 from .frontends.onnx_writer import Writer
 
@@ -90,3 +92,22 @@ def test_source_that_cannot_say(tmp_path: Path) -> None:
     unknown = dataclasses.replace(misread(source, "conv0"), inner=fail)
     with pytest.raises(ConversionError, match=r"^gemm\d+ \(Dense\): differs from the source"):
         convert(unknown, X.transpose(0, 3, 1, 2))
+
+
+def test_activations_that_jump_may_differ_in_a_few_samples():
+    """A sum next to a step may fall on either side; a misread network differs everywhere."""
+    nodes = (
+        Node("x", Input((2,))),
+        Node("dense", Dense(np.eye(2, dtype=np.float32), np.zeros(2)), ("x",)),
+        Node("steps", QuantizedRelu(np.ones(1, np.float32), 2), ("dense",)),
+    )
+    graph = Graph(nodes, ("x",), ("steps",))
+    x = np.random.default_rng(0).uniform(0, 1, (8, 2)).astype(np.float32)
+    (outputs,) = run(graph, (x,))
+    few, many = outputs.copy(), outputs.copy()
+    few[:3] += 0.5
+    many[:5] += 0.5
+    _, error = compare_with_source(graph, (x,), (few,))
+    assert error == 0
+    with pytest.raises(ConversionError, match=r"steps \(QuantizedRelu\): differs from the source"):
+        compare_with_source(graph, (x,), (many,))

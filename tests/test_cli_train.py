@@ -1,0 +1,133 @@
+"""train and binarize from the command line: what they write, and what they refuse."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from spikeport.cli import main
+from spikeport.converter.exports.snn import read_snn
+from spikeport.converter.ir.ops import Conv, Dense
+
+SIZE = (6, 6, 1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A network, data for it, and data that do not fit."""
+    import keras
+    from keras import layers
+
+    path = tmp_path_factory.mktemp("train")
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential([
+        layers.Input(SIZE), layers.Conv2D(4, 3, padding="same", name="conv1"), layers.ReLU(),
+        layers.AveragePooling2D(2), layers.Conv2D(6, 3, padding="same", name="conv2"),
+        layers.ReLU(), layers.Flatten(), layers.Dense(3, activation="softmax", name="logits"),
+    ])  # fmt: skip
+    model.save(path / "net.keras")
+    swish = keras.Sequential([
+        layers.Input(SIZE), layers.Flatten(), layers.Dense(4, activation="swish", name="odd"),
+        layers.Dense(3),
+    ])  # fmt: skip
+    swish.save(path / "swish.keras")
+    random = np.random.default_rng(0)
+    x = random.uniform(0, 1, (60, *SIZE)).astype(np.float32)
+    y = np.arange(60) % 3
+    np.savez(path / "data.npz", x=x, y=y)
+    np.savez(path / "labels.npz", x=x, y=y + 5)
+    np.savez(path / "one.npz", x=x, y=y * 0)
+    np.savez(path / "sizes.npz", x=x[:, :5], y=y)
+    np.savez(path / "none.npz", x=x)
+    return path
+
+
+def call(*arguments):
+    return CliRunner().invoke(main, [str(each) for each in arguments])
+
+
+def test_train_writes_a_graph_and_a_network_that_agree(folder, tmp_path):
+    out, network = tmp_path / "a.snn", tmp_path / "a.keras"
+    run = call("train", folder / "net.keras", "--data", folder / "data.npz", "--epochs", 1,
+               "--set", "qcfs.n_levels=2", "-o", out, "--keras", network)  # fmt: skip
+    assert run.exit_code == 0, run.output
+    assert "epoch 1/1, loss" in run.output
+    assert "only 60 samples to train on" in run.output
+    graph = read_snn(out)
+    assert graph.metadata["recipe"] == "trained_exact"
+    assert graph.metadata["schedule"]["n_levels"] == 2
+    assert graph.metadata["trained"]["as"] == "qcfs"
+    assert not (tmp_path / "a.snn.checkpoint").exists()
+    test = call("evaluate", out, "--data", folder / "data.npz", "--ann", network)
+    assert test.exit_code == 0, test.output
+
+
+def test_binarize_gives_two_values_and_one_step(folder, tmp_path):
+    out = tmp_path / "b.snn"
+    run = call("binarize", folder / "net.keras", "--data", folder / "data.npz", "--epochs", 2,
+               "--weights", "ternary", "-o", out)  # fmt: skip
+    assert run.exit_code == 0, run.output
+    graph = read_snn(out)
+    assert graph.metadata["n_steps"] == 1
+    weights = [node.op.weight for node in graph.nodes if isinstance(node.op, Conv | Dense)]
+    assert [len(np.unique(each)) <= 3 for each in weights] == [False, True, False]
+
+
+def test_binarize_without_training(folder, tmp_path):
+    out = tmp_path / "c.snn"
+    run = call("binarize", folder / "net.keras", "--data", folder / "data.npz", "-o", out,
+               "--post-training", "--n-steps", 4)  # fmt: skip
+    assert run.exit_code == 0, run.output
+    assert "without training" in run.output
+    assert read_snn(out).metadata["recipe"] == "binary"
+
+
+REFUSED = [
+    (["train", "swish.keras"], "data.npz", "odd"),
+    (["train", "net.keras"], "labels.npz", "has labels 5 to 7, expected 0 to 2"),
+    (["train", "net.keras"], "one.npz", "has class 0 only, expected several classes"),
+    (["train", "net.keras"], "sizes.npz", r"(5, 6, 1)"),
+    (["train", "net.keras"], "none.npz", "has no labels, expected a class per sample"),
+    (["train", "net.keras", "--set", "qcfs.n_levels=0"], "data.npz", "qcfs.n_levels: is 0"),
+    (["train", "net.keras", "--epochs", "0"], "data.npz", "--epochs 0: expected at least 1"),
+    (["train", "net.keras", "--constraint", "qfcs"], "data.npz", "--constraint 'qfcs'"),
+    (["train", "net.keras", "--hold-back", "60"], "data.npz", "60 of 60 samples held back"),
+    (["train", "net.keras", "--patience", "2"], "data.npz", "--patience: there is nothing"),
+    (["train", "net.keras", "--distillation", "2"], "data.npz", "--distillation 2.0: expected a"),
+    (["train", "net.keras", "--temperature", "0"], "data.npz", "--temperature 0.0: expected a"),
+    (["train", "net.keras", "--shift", "9"], "data.npz", "--shift 9, --flip: the input has"),
+    (["train", "net.keras", "--keras", "a.onnx"], "data.npz", "a.onnx: has the suffix '.onnx'"),
+    (["binarize", "net.keras", "--weights", "two"], "data.npz", "--weights 'two'"),
+    (["binarize", "net.keras", "--activations", "relu"], "data.npz", "--activations relu"),
+    (["binarize", "net.keras", "--weights", "none", "--activations", "none"], "data.npz",
+     "nothing is binary"),
+    (["binarize", "net.keras", "--weights", "none", "--post-training"], "data.npz",
+     "--post-training --weights none"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "data", "message"), REFUSED)
+def test_what_does_not_fit_is_one_line_with_a_hint(folder, tmp_path, arguments, data, message):
+    out = tmp_path / "old.snn"
+    out.write_bytes(b"what was there")
+    command, model, *options = arguments
+    run = call(command, folder / model, "--data", folder / data, "-o", out, *options)
+    assert run.exit_code == 1, run.output
+    assert message in run.output
+    assert "Hint: " in run.output
+    assert out.read_bytes() == b"what was there"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["old.snn"]
+
+
+def test_checkpoint_of_another_training_is_refused(folder, tmp_path):
+    out = tmp_path / "a.snn"
+    (tmp_path / "a.snn.checkpoint").write_bytes(b"something else")
+    run = call("train", folder / "net.keras", "--data", folder / "data.npz", "-o", out)
+    assert run.exit_code == 1
+    assert "a.snn.checkpoint: is no checkpoint of a training" in run.output
+    assert not out.exists()
+
+
+def test_data_are_needed(folder, tmp_path):
+    run = call("binarize", folder / "net.keras", "-o", tmp_path / "a.snn")
+    assert run.exit_code == 1
+    assert "--data: is missing" in run.output
