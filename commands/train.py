@@ -185,8 +185,7 @@ def _run(
     from ..converter.training.checkpoint import checkpoint_path
     from ..converter.training.data import hold_back, make_augmentation
     from ..converter.training.finish import encode_trained
-    from ..converter.training.objective_settings import Distillation
-    from ..converter.training.train import Settings
+    from ..converter.training.settings import Distillation, Settings
     from ..converter.training.train import train as run
 
     check_output(output, suffixes=(".snn",))

@@ -85,7 +85,7 @@ REFUSED = [
     (["train", "swish.keras"], "data.npz", "odd"),
     (["train", "net.keras"], "labels.npz", "has labels 5 to 7, expected 0 to 2"),
     (["train", "net.keras"], "one.npz", "has class 0 only, expected several classes"),
-    (["train", "net.keras"], "sizes.npz", r"(5, 6, 1)"),
+    (["train", "net.keras"], "sizes.npz", "x has shape (60, 5, 6, 1), expected (N, 6, 6, 1)"),
     (["train", "net.keras"], "none.npz", "has no labels, expected a class per sample"),
     (["train", "net.keras", "--set", "qcfs.n_levels=0"], "data.npz", "qcfs.n_levels: is 0"),
     (["train", "net.keras", "--epochs", "0"], "data.npz", "--epochs 0: expected at least 1"),

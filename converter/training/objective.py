@@ -11,7 +11,7 @@ from keras import ops
 
 from ..ir import Graph
 from ..ir.ops import Conv, Dense
-from .objective_settings import Distillation
+from .settings import Distillation
 from .student import Student
 
 

@@ -6,7 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,66 +17,14 @@ from ..errors import DataError, PassError, UnsupportedOpError
 from ..frontends import Source
 from ..ir import Graph
 from .checkpoint import check_same, load_checkpoint, restore, save_checkpoint
-from .constraints import CONSTRAINTS
 from .data import Augment, Samples, check_samples, draw_epoch
-from .objective_settings import Distillation
+from .settings import Distillation, Settings
 from .student import Binarization, Student, build_student, simplify, trained_graph
 
 N_CALIBRATION = 500
 """Training samples on which thresholds start."""
 CHECK_EVERY = 20
 """Steps from one look at the loss to the next."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to train.
-
-    Attributes:
-        n_epochs: Passes over the samples.
-        batch_size: Samples per step.
-        learning_rate: Of Adam, at the start; decays to zero along a cosine.
-        seed: Of order, augmentation and noise.
-        distillation: Of the source network; None for labels alone.
-        patience: Stop after so many epochs without a better validation accuracy, and keep the best
-            ones; None for all epochs and the last.
-        progressive: Share of the epochs in which weights stay as they are, only activations are
-            binary.
-    """
-
-    n_epochs: int = 10
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    seed: int = 1
-    distillation: Distillation | None = field(default_factory=Distillation)
-    patience: int | None = None
-    progressive: float = 0.0
-
-    def __post_init__(self) -> None:
-        limits = {"n_epochs": 1, "batch_size": 1, "patience": 1, "seed": 0}
-        for name, least in limits.items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise PassError(
-                    f"{_OPTIONS[name]} {value}: expected at least {least}",
-                    hint="leave it out for the default",
-                )
-        if not (0 < self.learning_rate < math.inf):
-            raise PassError(
-                f"--learning-rate {self.learning_rate}: expected a positive number",
-                hint="0.001 is the default",
-            )
-        if not 0 <= self.progressive < 1:
-            raise PassError(
-                f"--progressive {self.progressive}: expected 0 <= share < 1",
-                hint="0.3 keeps the weights as they are for three epochs of ten",
-            )
-
-
-_OPTIONS = {
-    "n_epochs": "--epochs", "batch_size": "--batch-size", "patience": "--patience",
-    "seed": "--seed",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -410,4 +358,4 @@ def _describe(entry: Mapping[str, Any], n_epochs: int) -> str:
     return ", ".join([*parts, f"{entry['seconds']:.1f} s"])
 
 
-__all__ = ["CONSTRAINTS", "Settings", "Trained", "train"]
+__all__ = ["Settings", "Trained", "train"]
