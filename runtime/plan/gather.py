@@ -25,7 +25,7 @@ MAX_WASTE = 1.6
 """How many additions a sweep may cost for one that is needed."""
 CACHED = 2**15
 """Bytes of weight rows that are hoped to stay in the first-level cache."""
-CROSSOVERS = ((2**17, 0.4), (3 * 2**14, 0.6), (0, 2.0))
+CROSSOVERS = ((2**17, 0.38), (3 * 2**14, 0.6), (0, 2.0))
 """Bytes of a block of rows, and the part of them above which all are added rather than events: the
 farther away rows lie, the less pays to pick some. Measured on Zen 5; no spike depends on it."""
 MAX_ROWS = 2**16 - WORD
