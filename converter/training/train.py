@@ -233,7 +233,9 @@ class _Run:
             layer = self.student.inner.get_layer(name)
             if layer.is_binary != is_binary:
                 layer.is_binary = is_binary
-                self.objective.train_function = None  # traced with what was
+                # Both were traced with what was.
+                self.objective.train_function = None
+                self.student.model.predict_function = None
 
 
 def measure(model: Any, samples: Samples) -> float:

@@ -68,6 +68,18 @@ def test_distillation_pulls_towards_the_teacher(tiny_source):
     assert found[1] < found[0]
 
 
+def test_validation_sees_binary_weights_once_they_are(tiny_source):
+    settings = Settings(n_epochs=3, batch_size=16, progressive=0.5, learning_rate=1e-2)
+    data, other = samples(), samples(96, seed=5)
+    result = train(
+        tiny_source, data, choose_constraints(("step",)), settings, validation=other,
+        binarization=Binarization("scaled", all_layers=True),
+    )  # fmt: skip
+    (outputs,) = run(result.graph, (other.inputs,))
+    found = float((outputs.argmax(axis=1) == other.labels).mean())
+    assert abs(result.history[-1]["validation_accuracy"] - found) <= 1 / 96
+
+
 @pytest.mark.parametrize("scheme", ["scaled", "ternary"])
 def test_binary_weights_are_two_values_per_channel(tiny_source, scheme):
     settings = dataclasses.replace(QUICK, progressive=0.5)
