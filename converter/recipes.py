@@ -111,8 +111,8 @@ RECIPES |= {
     "binary": Recipe(
         (
             *SIMPLIFY,
-            "binarize_weights",
             "normalize_for_steps",
+            "binarize_weights",
             "correct_quantization",
             "insert_neurons",
             "schedule_neurons",

@@ -42,10 +42,10 @@ PASSES: dict[str, Pass] = {
         Pass(fold_batch_norm, Keeps.FUNCTION, leaves_no=("BatchNorm",), source=RUECKAUER),
         Pass(place_poolings, Keeps.FUNCTION, needs_no=("BatchNorm",), source=RUECKAUER),
         Pass(measure_outputs, Keeps.FUNCTION, source=RUECKAUER),
-        Pass(binarize_weights, Keeps.SIGNATURE, needs_no=("BatchNorm",), source=f"{XNOR}, {LI}"),
         Pass(normalize_weights, Keeps.FUNCTION, needs_no=("BatchNorm",), source=RUECKAUER),
         Pass(normalize_for_steps, Keeps.FUNCTION, needs_no=("BatchNorm",), source=LI),
         Pass(use_trained_thresholds, Keeps.FUNCTION, needs_no=("BatchNorm",), source=QCFS),
+        Pass(binarize_weights, Keeps.SIGNATURE, needs_no=("BatchNorm",), source=f"{XNOR}, {LI}"),
         Pass(correct_quantization, Keeps.SIGNATURE, needs_no=("BatchNorm",), source=LI),
         Pass(
             insert_neurons,
