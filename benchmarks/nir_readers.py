@@ -66,7 +66,7 @@ CASES = (
     Case("snntorch", "diehl", ("leakless-lif", "unit-thresholds")),
     Case("snntorch", "classic", ("leakless-lif", "unit-thresholds")),
     Case("snntorch", "rate", ("leakless-lif", "unit-thresholds")),
-    Case("snntorch", "rate", ("leakless-lif", "unit-thresholds"), adjust=True),
+    Case("snntorch", "rate", ("leakless-lif", "unit-thresholds", "scale-conv"), adjust=True),
     Case("sinabs", "diehl", ("sum-pool",)),
     Case("sinabs", "classic", ("nir-1.0.5", "sum-pool")),
     Case("sinabs", "rate", ("nir-1.0.5", "sum-pool")),
