@@ -46,11 +46,12 @@ NEURONS: dict[str, tuple[str, dict[str, Any]]] = {
 CODES = [name for name, code in ENCODERS.items() if code is not Recorded]
 
 
-ABOUT = """Accuracy in percent on the first {} test images of Fashion-MNIST, each T a conversion of
-its own, with Wilson's 95 % interval; of `poisson` the mean over {} seeds, the interval of that many
-times the images, and the seeds' smallest and largest accuracy. In brackets: share of decisions that
-are ties or, of `count` and `first`, potentials of outputs that never fired, where it is above half
-a percent. A dash is a code or read-out that the recipe refuses."""
+ABOUT = """Accuracy in percent on the first test images of Fashion-MNIST, as many as the heading
+says, each T a conversion of its own, with Wilson's 95 % interval; of `poisson` the mean over the
+seeds, the interval of that many times the images, and the seeds' smallest and largest accuracy. In
+brackets: share of decisions that are ties or, of `count` and `first`, potentials of outputs that
+never fired, where it is above half a percent. A dash is a code or read-out that the recipe refuses;
+rows that are missing were not run."""
 
 
 class Reader:
@@ -105,17 +106,14 @@ def measure(neuron: str, n_steps: int, store: dict[str, Any], n_images: int) -> 
 
 def write_table(store: dict[str, Any]) -> str:
     """Return the tables as Markdown: accuracy in percent, half the 95 % interval, ties."""
-    n_images = {entry["n_images"] for entry in store.values()}
-    lines = [
-        f"# Codes, read-outs and neurons on {MODEL}",
-        "",
-        ABOUT.format(" or ".join(map(str, sorted(n_images))), len(SEEDS)),
-    ]
+    lines = [f"# Codes, read-outs and neurons on {MODEL}", "", ABOUT]
     for n_steps in STEPS:
+        cells = [entry for key, entry in store.items() if key.split("|")[1] == str(n_steps)]
+        sizes = sorted({entry["n_images"] for entry in cells})
         heads = " | ".join(f"`{name}`" for name in DECODERS)
         lines += [
             "",
-            f"## T = {n_steps}",
+            f"## T = {n_steps}, {' or '.join(map(str, sizes))} images",
             "",
             f"| neuron | code | {heads} |",
             "|---|---|---|---|---|---|",
@@ -131,8 +129,8 @@ def write_table(store: dict[str, Any]) -> str:
                 if "refused" in found[0]:
                     lines.append(f"| {neuron} | `{code}` | - | - | - | - |")
                     continue
-                cells = " | ".join(_cell(found, name) for name in DECODERS)
-                lines.append(f"| {neuron} | `{code}` | {cells} |")
+                shown = " | ".join(_cell(found, name) for name in DECODERS)
+                lines.append(f"| {neuron} | `{code}` | {shown} |")
     return "\n".join([*lines, ""])
 
 
