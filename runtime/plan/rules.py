@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...converter.ir import IntegrateFire, LeakyFire, Node, Op, SpikingMaxPool, StepInput
+from ...converter.ir import IntegrateFire, LeakyFire, Node, Op, SpikingMaxPool, StepInput, SumPool
 from ...converter.ir.ops import (
     Add,
     AveragePool,
@@ -130,8 +130,8 @@ def _concatenate(planner: Planner, node: Node) -> View | None:
     return concatenate(found, node.op.axis, planner.graph.types[node.name].shape)
 
 
-def _average_pool(planner: Planner, node: Node) -> View | Affine | None:
-    """Average pooling adds spikes up, if every window has the same size."""
+def _pool(planner: Planner, node: Node) -> View | Affine | None:
+    """Pooling adds spikes up; an average does so if every window has the same size."""
     op, affine = node.op, planner.affine(node.inputs[0])
     if affine is None:
         return None
@@ -140,13 +140,16 @@ def _average_pool(planner: Planner, node: Node) -> View | Affine | None:
     if isinstance(op, GlobalAveragePool):
         sizes, ones = view.shape[1:], (1,) * (len(view.shape) - 1)
         window = Window(sizes, ones, ones, ((0, 0),) * len(sizes))
-    elif isinstance(op, AveragePool) and (op.count_padding or not any(map(any, op.padding))):
+    elif isinstance(op, SumPool) or (
+        isinstance(op, AveragePool) and (op.count_padding or not any(map(any, op.padding)))
+    ):
         window = op.window
     else:
         return None
     if affine.shift and any(map(any, window.padding)):
         return None
-    pooled = pool(view, window, math.prod(window.kernel), shape)
+    divisor = 1 if isinstance(op, SumPool) else math.prod(window.kernel)
+    pooled = pool(view, window, divisor, shape)
     return pooled and _as_before(planner, node, affine, pooled)
 
 
@@ -180,7 +183,8 @@ RULES: dict[type[Op], Rule] = {
     InsertZeros: _rearrange,
     Concatenate: _concatenate,
     SpikingMaxPool: _max_pool,
-    AveragePool: _average_pool,
-    GlobalAveragePool: _average_pool,
+    AveragePool: _pool,
+    GlobalAveragePool: _pool,
+    SumPool: _pool,
 }
 """What each op becomes: events, a sum, or None: it runs in the reference engine's code."""

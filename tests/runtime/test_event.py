@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikeport.converter.errors import SimulationError
-from spikeport.converter.ir import Graph, IntegrateFire, Node, Op, Reset, SpikingMaxPool
+from spikeport.converter.ir import Graph, IntegrateFire, Node, Op, Reset, SpikingMaxPool, SumPool
 from spikeport.converter.ir.ops import (
     Add,
     AveragePool,
@@ -180,13 +180,14 @@ def test_geometries_of_convolution(options):
     assert_same(net.graph, n_samples=2)
 
 
+@pytest.mark.parametrize("pool", [AveragePool, SumPool])
 @pytest.mark.parametrize("shape", [(3, 17), (2, 5, 6), (2, 4, 4, 5)])
-def test_one_to_three_axes_with_pooling(shape):
+def test_one_to_three_axes_with_pooling(shape, pool):
     net = Net(*shape)
     n_axes = len(shape) - 1
     net.conv(20, 2)
     net.fire()
-    net.add(AveragePool((2,) * n_axes, (1,) * n_axes, ((0, 0),) * n_axes))
+    net.add(pool((2,) * n_axes, (1,) * n_axes, ((0, 0),) * n_axes))
     net.conv(9, 2)
     net.fire()
     net.add(Flatten())
