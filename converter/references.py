@@ -48,6 +48,11 @@ REFERENCES: dict[str, Reference] = {
         "Binarized neural networks: training deep neural networks with weights and activations "
         "constrained to +1 or -1", "Preprint",
     ),
+    "Rastegari et al. 2016": Reference(
+        "Rastegari, Ordonez, Redmon, Farhadi", 2016,
+        "XNOR-Net: ImageNet classification using binary convolutional neural networks",
+        "European Conference on Computer Vision (ECCV)", "arXiv:1603.05279",
+    ),
     "Rueckauer et al. 2017": Reference(
         "Rueckauer, Lungu, Hu, Pfeiffer, Liu", 2017,
         "Conversion of continuous-valued deep networks to efficient event-driven networks for "

@@ -45,7 +45,7 @@ PASSES: dict[str, Pass] = {
         Pass(normalize_weights, Keeps.FUNCTION, needs_no=("BatchNorm",), source=RUECKAUER),
         Pass(normalize_for_steps, Keeps.FUNCTION, needs_no=("BatchNorm",), source=LI),
         Pass(use_trained_thresholds, Keeps.FUNCTION, needs_no=("BatchNorm",), source=QCFS),
-        Pass(binarize_weights, Keeps.SIGNATURE, needs_no=("BatchNorm",), source=f"{XNOR}, {LI}"),
+        Pass(binarize_weights, Keeps.SIGNATURE, needs_no=("BatchNorm",), source=f"{XNOR}; {LI}"),
         Pass(correct_quantization, Keeps.SIGNATURE, needs_no=("BatchNorm",), source=LI),
         Pass(
             insert_neurons,

@@ -70,8 +70,8 @@ def test_spiking_graphs_come_back_equal(sample_graph):
     )
     graph = sample_graph
     for pass_ in PASSES.values():
-        if pass_.name == "use_trained_thresholds":
-            continue  # these networks were not trained under constraints
+        if pass_.name in {"use_trained_thresholds", "delay_readout"}:
+            continue  # for networks trained under constraints; for those without a schedule
         supplied = {"calibration": inputs, "n_steps": 8}
         graph = pass_(graph, **{key: supplied[key] for key in pass_.needs})
     assert_same_graph(graph, decode_graph(encode_graph(graph)))
