@@ -11,6 +11,8 @@ from .inputs import evaluate_samples, load_samples, read_model
 from .screen import make_console, show_status
 
 DEMO_MODEL, DEMO_SAMPLES, DEMO_STEPS = "lenet", 200, 64
+DEMO_RECIPE = "light"
+"""It follows a network closely enough for two files of one network to be compared step by step."""
 
 
 @click.group()
@@ -102,12 +104,14 @@ def demo() -> None:
         source = read_model(str(weights_path(DEMO_MODEL, suffix)))
         samples = load_samples("fashion-mnist:train", source.graph, None, shipped=True)
         with show_status(f"converting {source.name}") as show:
-            graph = run(source, samples.inputs, n_steps=DEMO_STEPS, progress=show).graph
+            graph = run(
+                source, samples.inputs, recipe=DEMO_RECIPE, n_steps=DEMO_STEPS, progress=show
+            ).graph
         test = load_samples("fashion-mnist:test", source.graph, DEMO_SAMPLES, shipped=True)
         recorder = CountRecorder()
         evaluations[source.name] = evaluate_samples(graph, test, source, observe=recorder)
         recorders.append(recorder)
-    click.echo(f"{DEMO_MODEL} as a spiking network on {test.name}")
+    click.echo(f"{DEMO_MODEL} as a spiking network, recipe {DEMO_RECIPE}, on {test.name}")
     make_console().print(comparison_table(evaluations))
     for name, evaluation in evaluations.items():
         click.echo(f"{name}: {'; '.join(summary_lines(evaluation))}")

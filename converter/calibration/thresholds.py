@@ -150,9 +150,11 @@ def _digest(graph: Graph, calibration: tuple[Array, ...]) -> str:
         digest.update(f"{node.name} {type(node.op).__name__} {node.inputs}".encode())
         for field in dataclasses.fields(node.op):
             value = getattr(node.op, field.name)
-            digest.update(f"{field.name} {np.shape(value)}".encode())
-            is_array = isinstance(value, np.ndarray)
-            digest.update(np.ascontiguousarray(value).data if is_array else repr(value).encode())
+            if isinstance(value, np.ndarray):
+                digest.update(f"{field.name} {value.shape} {value.dtype}".encode())
+                digest.update(np.ascontiguousarray(value).data)
+            else:
+                digest.update(f"{field.name} {value!r}".encode())
     return digest.hexdigest()
 
 

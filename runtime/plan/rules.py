@@ -106,7 +106,8 @@ def _add(planner: Planner, node: Node) -> Current:
 
 
 def _rearrange(planner: Planner, node: Node) -> View | Affine | None:
-    if isinstance(planner.graph.by_name[node.inputs[0]].op, StepInput):
+    of_input = isinstance(planner.graph.by_name[node.inputs[0]].op, StepInput)
+    if of_input and isinstance(node.op, Transpose):
         return None  # first put in order, then packed by the channels that layers see
     affine = planner.affine(node.inputs[0])
     if affine is None or (affine.shift and isinstance(node.op, Pad | InsertZeros)):

@@ -111,7 +111,8 @@ def test_result_does_not_depend_on_the_batch(sample_graph):
         for name in graph.inputs
     )
     for name in RECIPES["classic"].passes:
-        graph = PASSES[name](graph, **({"calibration": x} if name == "normalize_weights" else {}))
+        supplied = {"calibration": x, "n_steps": 8}
+        graph = PASSES[name](graph, **{key: supplied[key] for key in PASSES[name].needs})
     together = simulate(graph, x, 8)
     for sample in range(6):
         alone = simulate(graph, tuple(array[sample : sample + 1] for array in x), 8)

@@ -76,7 +76,7 @@ def test_hostile_schedule_in_the_file(change):
 
 def test_schedules_that_cannot_be():
     neurons = PASSES["insert_neurons"](analog())
-    with pytest.raises(PassError, match="schedule 'late', expected one of wait, parallel, settle"):
+    with pytest.raises(PassError, match="schedule 'late', expected one of wait, parallel, ttfs"):
         PASSES["schedule_neurons"](neurons, n_steps=4, schedule="late")
     with pytest.raises(PassError, match="2 layers of 600000 steps, expected at most 1000000"):
         PASSES["schedule_neurons"](neurons, n_steps=600_000)
