@@ -193,7 +193,7 @@ def test_other_neurons_and_poolings(lenet, recipe, options):
             r"conv1_relu \(DifferentialFire\): its count is not that of a",
         ),
         (
-            "rate",
+            "light",
             {"insert_neurons": {"leak": 0.1}},
             r"conv1_relu \(LeakyFire\): its count is not",
         ),
