@@ -27,9 +27,13 @@ check: $(STAMP)  ## lint, format, types
 	mkdir -p .cache/typing && ln -sfn ../.. .cache/typing/spikeport
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## measure into benchmarks/results; takes an hour or so
+bench: $(STAMP)  ## measure into benchmarks/results; takes hours (training.py apart)
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/accuracy.py
+	$(BIN)/python benchmarks/exactness.py
+	$(BIN)/python benchmarks/poolings.py
+	$(BIN)/python benchmarks/codes.py
+	$(BIN)/python benchmarks/auto.py
 	$(BIN)/python benchmarks/early_exit.py
 	$(BIN)/python benchmarks/neurobench_metrics.py
 	$(BIN)/python benchmarks/cluster.py
