@@ -104,9 +104,10 @@ def open_store(path: Path, *, create: bool) -> Iterator[Store]:
 
 
 def _check(path: Path, connection: sqlite3.Connection, *, create: bool) -> None:
+    # Tables first: another process makes them together with the id, maybe between these lines.
+    (n_tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (n_tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if application != APPLICATION_ID and (n_tables or not create):
         raise DataError(
             f"{path}: is another program's SQLite file, expected a store",
