@@ -56,7 +56,8 @@ def write_exchange(
     test = load_data("fashion-mnist:test", (shape,), limit=n_images)
     graph = source.graph
     for name in SIMPLIFY:
-        graph = PASSES[name](graph)
+        supplied = {"calibration": calibration.inputs, "n_steps": n_steps}
+        graph = PASSES[name](graph, **{key: supplied[key] for key in PASSES[name].needs})
     layers, arrays = chain_layers(graph)
     (logits,) = run(graph, test.inputs)
     settings = {
