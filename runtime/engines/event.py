@@ -1,4 +1,4 @@
-"""The event engine: spikes as bits and lists of events, samples one by one on a pool of threads.
+"""The event engine: spikes as bits and lists of events, a few samples at a time on each thread.
 
 Within a layer all steps of a block are done before the next layer begins, which is the same as
 step by step because no result flows back.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -132,21 +133,23 @@ class EventRunner:
         is_plain = self.encoder is None and exit_rule is None and not count_spikes
         # one step each: the steps of a block are samples, so that kernels are called less often
         are_steps = is_plain and n_steps == 1 and n_samples > 1 and self.plan.takes_samples
-        n_together = self.plan.arena.n_steps if are_steps else 1
-        starts = iter(range(0, n_samples, n_together))
+        n_together = self.plan.arena.n_steps if are_steps else self.plan.arena.n_samples
+        if exit_rule is not None:  # each sample ends by itself
+            n_together = 1
+        groups = iter(_split(n_samples, n_together, self.n_threads))
         stop = threading.Event()
 
         def work() -> Memory:
             memory = self._take_memory(n_steps, Constants(self.graph, arrays))
-            while not stop.is_set() and (first := next(starts, None)) is not None:
-                fed = tuple(array[first : first + n_together] for array in arrays)
+            while not stop.is_set() and (group := next(groups, None)) is not None:
+                fed = tuple(array[group] for array in arrays)
                 if are_steps:
-                    self._simulate_once(memory, fed, first, results)
+                    self._simulate_once(memory, fed, group, results)
                 else:
-                    self._simulate(memory, fed, n_steps, first, results, stop, exit_rule)
+                    self._simulate(memory, fed, n_steps, group, results, stop, exit_rule)
             return memory
 
-        n_workers = min(self.n_threads, -(-n_samples // n_together))
+        n_workers = min(self.n_threads, n_samples)
         if n_workers <= 1:
             memories = [work()]
         else:
@@ -177,13 +180,13 @@ class EventRunner:
         return memory
 
     def _simulate_once(
-        self, memory: Memory, inputs: tuple[Array, ...], first: int, results: _Results
+        self, memory: Memory, inputs: tuple[Array, ...], group: slice, results: _Results
     ) -> None:
-        """Simulate samples from `first` on for one step each."""
+        """Simulate a group of samples for one step each."""
         memory.constants = Constants(self.graph, inputs)
         memory.counts = {}
-        memory.first_step = memory.last_spike = 0
-        memory.n_samples = n_now = len(inputs[0])
+        memory.first_step, memory.n_samples = 0, 1
+        memory.n_as_steps = n_now = len(inputs[0])
         wanted = memory.operations_table
         memory.operations_table = np.zeros((len(wanted), n_now), np.int64)
         memory.operations = dict(zip(memory.operations, memory.operations_table, strict=True))
@@ -196,31 +199,32 @@ class EventRunner:
         ):
             is_block = name in memory.blocks
             values = memory.blocks[name] if is_block else memory.constants[name]
-            means = values.astype(np.float64) * unit
-            results.outputs[number][0, first : first + n_now] = means
-        results.steps[first : first + n_now] = 1
+            results.outputs[number][0, group] = values.astype(np.float64) * unit
+        results.steps[group] = 1
         wanted[:, 0] += memory.operations_table.sum(axis=1)
         memory.operations_table = wanted
         memory.operations = dict(zip(memory.operations, wanted, strict=True))
-        memory.n_samples = 0
+        memory.n_as_steps = 0
 
     def _simulate(
         self,
         memory: Memory,
         inputs: tuple[Array, ...],
         n_steps: int,
-        sample: int,
+        group: slice,
         results: _Results,
         stop: threading.Event,
         exit_rule: ExitRule | None,
     ) -> None:
+        """Simulate a group of samples side by side."""
         memory.constants = Constants(self.graph, inputs)
         feed = None if self.encoder is None else self.encoder.open(self.graph, inputs, n_steps)
-        memory.counts = results.counts_of(sample)
-        memory.last_spike = 0
+        memory.counts = results.counts_of(group)
+        memory.n_samples = n_samples = len(inputs[0])
+        memory.last_spike = np.zeros(n_samples, np.int64)
         for stage in self.plan.stages:
             stage.begin(memory)
-        totals = [np.zeros(output.shape[2:], np.float64) for output in results.outputs]
+        totals = [np.zeros((n_samples, *out.shape[2:]), np.float64) for out in results.outputs]
         units = output_units(self.graph)
         first = 0
         while first < n_steps:
@@ -230,7 +234,8 @@ class EventRunner:
             memory.first_step = first
             if feed is not None:
                 for name, steps in zip(self.graph.inputs, feed(first, n_now), strict=True):
-                    memory.blocks[name] = steps[:, 0]
+                    by_sample = steps.swapaxes(0, 1)
+                    memory.blocks[name] = by_sample.reshape(-1, *steps.shape[2:])
             for stage in self.plan.stages:
                 if stop.is_set():
                     return
@@ -238,23 +243,32 @@ class EventRunner:
             divisors = np.arange(first + 1, first + n_now + 1)
             for number, name in enumerate(self.plan.outputs):
                 total = totals[number]
-                if name in memory.blocks:
-                    values = memory.blocks[name]
-                else:
-                    values = np.broadcast_to(memory.constants[name], (n_now, *total.shape))
-                sums = np.cumsum(np.concatenate([total[None], values]), axis=0)[1:]
-                totals[number] = sums[-1]
-                means = sums / divisors.reshape(-1, *(1,) * total.ndim)
-                results.outputs[number][first : first + n_now, sample] = means * units[number]
+                values = memory.operand(name, n_now, total.shape[1:])
+                by_step = values.reshape(n_samples, n_now, *total.shape[1:])
+                sums = np.cumsum(np.concatenate([total[:, None], by_step], axis=1), axis=1)[:, 1:]
+                totals[number] = sums[:, -1]
+                means = sums / divisors.reshape(-1, *(1,) * (total.ndim - 1)) * units[number]
+                results.outputs[number][first : first + n_now, group] = means.swapaxes(0, 1)
             first += n_now
             if exit_rule is None or first % exit_rule.every:
                 continue
-            if exit_rule.is_certain(totals[0][None] * units[0])[0]:
+            if exit_rule.is_certain(totals[0] * units[0])[0]:
                 break
-        results.steps[sample] = first
-        results.quiet_after[sample] = memory.last_spike
+        results.steps[group] = first
+        results.quiet_after[group] = memory.last_spike
         for output in results.outputs:
-            output[first:, sample] = output[first - 1, sample]
+            output[first:, group] = output[first - 1, group]
+
+
+def _split(n_samples: int, n_together: int, n_threads: int) -> Iterator[slice]:
+    """Yield groups of at most `n_together` samples, smaller at the end: threads finish together."""
+    first = 0
+    while first < n_samples:
+        size = max(1, min(n_together, (n_samples - first) // (2 * n_threads)))
+        if n_threads == 1:
+            size = n_together
+        yield slice(first, min(n_samples, first + size))
+        first += size
 
 
 def _too_large() -> SimulationError:
@@ -280,10 +294,12 @@ class _Results:
                 for node in neurons(graph)
             }
 
-    def counts_of(self, sample: int) -> dict[str, Counts]:
-        """Return views [positions, channels] of the counts of one sample."""
+    def counts_of(self, group: slice) -> dict[str, Counts]:
+        """Return views [samples, positions, channels] of the counts of a group."""
         return {
-            name: counts[sample].reshape(counts.shape[1] if counts.ndim > 1 else 1, -1).T
+            name: counts[group]
+            .reshape(len(counts[group]), counts.shape[1] if counts.ndim > 1 else 1, -1)
+            .swapaxes(1, 2)
             for name, counts in self.counts.items()
         }
 

@@ -24,40 +24,12 @@ from .neurons import emit_fire
 
 
 @njit(cache=True, nogil=True, boundscheck=False)
-def fire_bits(
-    masks, step_words, taps, tap_starts, n_words_seen, n_steps, patches, weights, scale,
-    bias, bias_stride, bias_step_stride, potential, threshold, threshold_stride, out, line_length,
-    n_steps_stored, n_words, reset, lanes, planes,
+def _fire_sample(
+    masks, step_words, taps, tap_starts, n_words_seen, n_steps, patches, weights, scale, bias,
+    first_bias, bias_stride, bias_step_stride, potential, threshold, threshold_stride, out,
+    first_out, line_length, n_steps_stored, n_words, reset, lanes, planes,
 ):  # fmt: skip
-    """Integrate and fire all neurons of a layer whose weights are bits; the rest as in `fire`.
-
-    Args:
-        masks: uint64, flat: spikes of all layers.
-        step_words: Words from one step to the next of the layer that is seen.
-        taps: int64 [taps, 3]: place of a word at step 0, word of the patch, shift.
-        tap_starts: int64 [positions + 1]: where the taps of a position begin.
-        n_words_seen: Words of a patch.
-        n_steps: Steps to do.
-        patches: uint64 scratch, [words of a patch + 1, n_steps], flat.
-        weights: uint64, [blocks, words of a patch, planes, lanes], flat.
-        scale: float32 [channels].
-        bias: See `fire`, as those that follow.
-        bias_stride: See bias.
-        bias_step_stride: See bias.
-        potential: See bias.
-        threshold: See bias.
-        threshold_stride: See bias.
-        out: See bias.
-        line_length: See bias.
-        n_steps_stored: See bias.
-        n_words: See bias.
-        reset: See bias.
-        lanes: See bias.
-        planes: Tuple; its length is 1 if no weight is zero, else 2.
-
-    Returns:
-        Number of spikes.
-    """
+    """Do what `fire_bits` does, for one sample."""
     width = len(lanes)
     n_positions, n_channels = potential.shape
     state = potential.reshape(-1)
@@ -75,17 +47,67 @@ def fire_bits(
             for step in range(n_steps):
                 patches[counts + step] += count_bits(patches[word * n_steps + step])
         line, column = divmod(position, line_length)
-        place = (line * n_steps_stored * line_length + column) * n_words * 8
+        place = first_out + (line * n_steps_stored * line_length + column) * n_words * 8
+        current = first_bias + position * bias_stride
         for channel in range(0, n_channels, width):
             rows = channel * n_words_seen * len(planes)
             for step in range(n_steps):
                 n_fired += fire_patch(
                     patches, step, n_steps, n_words_seen, weights, rows, scale, channel,
-                    bias, channel + step * bias_step_stride + position * bias_stride,
+                    bias, channel + step * bias_step_stride + current,
                     state, channel + position * n_channels,
                     threshold, channel + position * threshold_stride,
                     out, channel // 8 + place + step * step_bytes, reset, lanes, planes,
                 )  # fmt: skip
+    return n_fired
+
+
+@njit(cache=True, nogil=True, boundscheck=False)
+def fire_bits(
+    masks, step_words, taps, tap_starts, n_words_seen, n_samples, n_steps, patches, weights, scale,
+    bias, bias_stride, bias_step_stride, bias_sample_stride, potential, threshold, threshold_stride,
+    out, first_out, line_length, n_steps_stored, n_words, reset, lanes, planes,
+):  # fmt: skip
+    """Integrate and fire all neurons of a layer whose weights are bits; the rest as in `fire`.
+
+    Args:
+        masks: uint64 [samples, words]: spikes of all layers.
+        step_words: Words from one step to the next of the layer that is seen.
+        taps: int64 [taps, 3]: place of a word at step 0, word of the patch, shift.
+        tap_starts: int64 [positions + 1]: where the taps of a position begin.
+        n_words_seen: Words of a patch.
+        n_samples: Samples to do, the first ones.
+        n_steps: Steps to do.
+        patches: uint64 scratch, [words of a patch + 1, n_steps], flat.
+        weights: uint64, [blocks, words of a patch, planes, lanes], flat.
+        scale: float32 [channels].
+        bias: See `fire`, as those that follow.
+        bias_stride: See bias.
+        bias_step_stride: See bias.
+        bias_sample_stride: See bias.
+        potential: See bias.
+        threshold: See bias.
+        threshold_stride: See bias.
+        out: See bias.
+        first_out: See bias.
+        line_length: See bias.
+        n_steps_stored: See bias.
+        n_words: See bias.
+        reset: See bias.
+        lanes: See bias.
+        planes: Tuple; its length is 1 if no weight is zero, else 2.
+
+    Returns:
+        Number of spikes.
+    """
+    n_fired = 0
+    for sample in range(n_samples):
+        n_fired += _fire_sample(
+            masks[sample], step_words, taps, tap_starts, n_words_seen, n_steps, patches, weights,
+            scale, bias, sample * bias_sample_stride, bias_stride, bias_step_stride,
+            potential[sample], threshold, threshold_stride, out[sample], first_out, line_length,
+            n_steps_stored, n_words, reset, lanes, planes,
+        )  # fmt: skip
     return n_fired
 
 

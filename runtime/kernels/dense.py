@@ -45,10 +45,49 @@ def _spread(
 
 
 @njit(cache=True, nogil=True, boundscheck=False)
-def fire_dense(
+def _fire_sample(
     masks, source_levels, taps, tap_starts, lines, sets, values, n_steps, spread, n_rows, rows,
-    block_size, bias, bias_stride, bias_step_stride, potential, threshold, threshold_stride, out,
-    line_length, n_steps_stored, n_words, reset, together, lanes, reach, counted,
+    block_size, bias, first_bias, bias_stride, bias_step_stride, potential, threshold,
+    threshold_stride, out, first_out, line_length, n_steps_stored, n_words, reset, together, lanes,
+    reach, counted,
+):  # fmt: skip
+    """Do what `fire_dense` does, for one sample."""
+    width, n_group = len(lanes), len(together)
+    n_channels = potential.shape[1]
+    state = potential.reshape(-1)
+    step_bytes = 8 * line_length * n_words
+    n_fired = 0
+    for part in range(len(sets)):
+        for line in range(sets[part, 0], sets[part, 1]):
+            position = lines[line, 0] * line_length
+            place = first_out + lines[line, 0] * n_steps_stored * step_bytes
+            current = first_bias + position * bias_stride
+            for first in range(0, n_steps, n_group):
+                n_now = min(n_group, n_steps - first)
+                _spread(
+                    masks, source_levels, taps, tap_starts, lines[line, 1], lines[line, 2], n_rows,
+                    values, first, n_now, n_group, spread, counted,
+                )  # fmt: skip
+                for block in range(sets[part, 2], sets[part, 3]):
+                    channel = block * width
+                    n_fired += fire_spread(
+                        spread, n_rows, lines[line, 2], rows, block * block_size,
+                        bias, channel + first * bias_step_stride + current,
+                        bias_stride, bias_step_stride,
+                        state, channel + position * n_channels, n_channels,
+                        threshold, channel + position * threshold_stride, threshold_stride,
+                        out, channel // 8 + place + first * step_bytes, 8 * n_words, step_bytes,
+                        n_now, reset, together, lanes, reach,
+                    )  # fmt: skip
+    return n_fired
+
+
+@njit(cache=True, nogil=True, boundscheck=False)
+def fire_dense(
+    masks, source_levels, taps, tap_starts, lines, sets, values, n_samples, n_steps, spread, n_rows,
+    rows, block_size, bias, bias_stride, bias_step_stride, bias_sample_stride, potential, threshold,
+    threshold_stride, out, first_out, line_length, n_steps_stored, n_words, reset, together, lanes,
+    reach, counted,
 ):  # fmt: skip
     """Do what `events.fire` does; arguments that are not named here are as there.
 
@@ -60,6 +99,7 @@ def fire_dense(
         lines: See masks.
         sets: See masks.
         values: See masks.
+        n_samples: See masks.
         n_steps: See masks.
         spread: float32 scratch, [columns of a line, len(together), n_rows].
         n_rows: Rows of weights of a block.
@@ -68,10 +108,12 @@ def fire_dense(
         bias: See masks.
         bias_stride: See masks.
         bias_step_stride: See masks.
+        bias_sample_stride: See masks.
         potential: See masks.
         threshold: See masks.
         threshold_stride: See masks.
         out: See masks.
+        first_out: See masks.
         line_length: See masks.
         n_steps_stored: See masks.
         n_words: See masks.
@@ -84,32 +126,14 @@ def fire_dense(
     Returns:
         Number of spikes.
     """
-    width, n_group = len(lanes), len(together)
-    n_channels = potential.shape[1]
-    state = potential.reshape(-1)
-    step_bytes = 8 * line_length * n_words
     n_fired = 0
-    for part in range(len(sets)):
-        for line in range(sets[part, 0], sets[part, 1]):
-            position = lines[line, 0] * line_length
-            place = lines[line, 0] * n_steps_stored * step_bytes
-            for first in range(0, n_steps, n_group):
-                n_now = min(n_group, n_steps - first)
-                _spread(
-                    masks, source_levels, taps, tap_starts, lines[line, 1], lines[line, 2], n_rows,
-                    values, first, n_now, n_group, spread, counted,
-                )  # fmt: skip
-                for block in range(sets[part, 2], sets[part, 3]):
-                    channel = block * width
-                    n_fired += fire_spread(
-                        spread, n_rows, lines[line, 2], rows, block * block_size,
-                        bias, channel + first * bias_step_stride + position * bias_stride,
-                        bias_stride, bias_step_stride,
-                        state, channel + position * n_channels, n_channels,
-                        threshold, channel + position * threshold_stride, threshold_stride,
-                        out, channel // 8 + place + first * step_bytes, 8 * n_words, step_bytes,
-                        n_now, reset, together, lanes, reach,
-                    )  # fmt: skip
+    for sample in range(n_samples):
+        n_fired += _fire_sample(
+            masks[sample], source_levels[sample], taps, tap_starts, lines, sets, values, n_steps,
+            spread, n_rows, rows, block_size, bias, sample * bias_sample_stride, bias_stride,
+            bias_step_stride, potential[sample], threshold, threshold_stride, out[sample],
+            first_out, line_length, n_steps_stored, n_words, reset, together, lanes, reach, counted,
+        )  # fmt: skip
     return n_fired
 
 

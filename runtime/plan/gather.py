@@ -23,7 +23,7 @@ MAX_SWEPT = 320
 """Sums that are held at once; a larger reach is not swept."""
 MAX_WASTE = 1.6
 """How many additions a sweep may cost for one that is needed."""
-CACHED = 2**15
+CACHED = 2**16
 """Bytes of weight rows that are hoped to stay in the first-level cache."""
 CROSSOVERS = ((2**17, 0.38), (3 * 2**14, 0.6), (0, 2.0))
 """Bytes of a block of rows, and the part of them above which all are added rather than events: the

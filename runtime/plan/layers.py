@@ -44,67 +44,65 @@ class Bias:
     n_positions: int
 
     def begin(self, memory: Memory, n_steps: int) -> None:
-        """Add up what is the same at every step of the sample, or of every sample."""
-        if not (self.convs or self.constants or self.blocks):
-            memory.arrays[self] = self.static.reshape(-1)
+        """Add up what is the same at every step of each sample."""
+        if not (self.convs or self.constants):
+            memory.arrays[self] = self.static[None, None]
             return
-        n_samples = memory.n_samples
-        key = (self, "samples" if n_samples else "sample")
-        shape = (n_steps if n_samples else 1, self.n_positions, self.static.shape[1])
+        key = (self, "as steps" if memory.n_as_steps else "samples")
         if key not in memory.arrays:
+            n_most = n_steps if memory.n_as_steps else len(memory.masks)
+            shape = (n_most, self.n_positions, self.static.shape[1])
             memory.arrays[key] = aligned(shape, np.float32)
-        total = memory.arrays[key][: n_samples or 1]
+        total = memory.arrays[key][: memory.n_as_steps or memory.n_samples]
         total[:] = self.static
         for conv in self.convs:
             conv.add_to(total, memory.constants)
         for name in self.constants:
             value = channels_last(memory.constants[name])
             total[:, :, : value.shape[2]] += value
-        memory.arrays[self] = total.reshape(-1)
+        memory.arrays[self] = total[None] if memory.n_as_steps else total[:, None]
 
-    def current(self, memory: Memory, n_steps: int) -> tuple[Array, int, int]:
-        """Return the current, and its entries from one position and one step to the next.
+    def current(self, memory: Memory, n_steps: int, n_stored: int) -> Array:
+        """Return the current as what broadcasts to [samples, steps, positions, channels].
 
         Args:
             memory: After `begin`.
-            n_steps: Steps of a block.
+            n_steps: Steps to do.
+            n_stored: Steps of a block.
         """
         same: Array = memory.arrays[self]
-        n_channels = self.static.shape[1]
-        stride = n_channels if len(same) > n_channels else 0
-        is_by_step = memory.n_samples and len(same) > self.static.size
-        step_stride = self.n_positions * n_channels
         if not self.blocks:
-            return same, stride, step_stride if is_by_step else 0
+            return same
         key = (self, "blocks")
         if key not in memory.arrays:
-            memory.arrays[key] = aligned((n_steps, self.n_positions, n_channels), np.float32)
-        total: Array = memory.arrays[key]
-        for number, name in enumerate(self.blocks):
-            value = memory.blocks[name]
-            n_now = len(value)
-            flat = value.reshape(n_now, -1, self.n_positions).transpose(0, 2, 1)
-            if number == 0:
-                total[:n_now] = same.reshape(n_now if is_by_step else 1, -1, n_channels)
-            total[:n_now, :, : flat.shape[2]] += flat
-        return total.reshape(-1), n_channels, step_stride
+            shape = (len(memory.masks), n_stored, self.n_positions, self.static.shape[1])
+            memory.arrays[key] = aligned(shape, np.float32)
+        total: Array = memory.arrays[key][: memory.n_samples, :n_steps]
+        total[:] = same
+        for name in self.blocks:
+            values = memory.blocks[name].reshape(memory.n_samples, n_steps, -1, self.n_positions)
+            total[..., : values.shape[2]] += values.swapaxes(2, 3)
+        return total
 
-    def by_step(self, memory: Memory, n_steps: int, n_stored: int) -> Array:
-        """Return the current as what broadcasts to [steps, positions, channels]."""
-        current, _, step_stride = self.current(memory, n_stored)
-        n_channels = self.static.shape[1]
-        if step_stride:
-            return current.reshape(-1, self.n_positions, n_channels)[:n_steps]
-        return current.reshape(1, -1, n_channels)
+
+def _flat(current: Array) -> tuple[Array, int, int, int]:
+    """Return all entries in a row, and how many it is to the next position, step and sample."""
+    strides = [
+        stride // current.itemsize if size > 1 else 0
+        for stride, size in zip(current.strides, current.shape, strict=True)
+    ]
+    n_entries = 1 + sum((n - 1) * stride for n, stride in zip(current.shape, strides, strict=True))
+    flat = np.lib.stride_tricks.as_strided(current, (n_entries,), (current.itemsize,))
+    return flat, strides[2], strides[1], strides[0]
 
 
 def add_currents(
     gather: Gather, memory: Memory, n_steps: int, out: Array, line_length: int
 ) -> None:
-    """Add what comes from events to out [steps, positions, channels]."""
+    """Add what comes from events to out [samples, steps, positions, channels]."""
     kernels().add_currents(
-        *_events(gather, memory), n_steps, *_scratch(gather, memory), out, line_length,
-        gather.lanes, gather.reach, gather.counted,
+        *_events(gather, memory), memory.n_samples, n_steps, *_scratch(gather, memory), out,
+        line_length, gather.lanes, gather.reach, gather.counted,
     )  # fmt: skip
 
 
@@ -157,64 +155,62 @@ class FireStage:
         n_positions, _ = split_shape(self.shape)
         n_channels = self.gather.n_channels
         if self not in memory.arrays:
-            memory.arrays[self] = aligned((n_positions, n_channels), np.float32)
             masks = layer_masks(memory, self.first_word, self.shape, self.n_steps)
             memory.layers[self.node.name] = masks
+            shape = (len(masks), n_positions, n_channels)
+            memory.arrays[self] = aligned(shape, np.float32)
             if self.gather.is_split:
-                shape = (self.n_steps, n_positions, n_channels)
-                memory.arrays[self, "currents"] = aligned(shape, np.float32)
+                size = (len(masks), self.n_steps, n_positions, n_channels)
+                memory.arrays[self, "currents"] = aligned(size, np.float32)
         memory.arrays[self][:] = self.initial
         self.bias.begin(memory, self.n_steps)
 
     def run(self, memory: Memory, n_steps: int) -> None:
         gather, masks = self.gather, memory.layers[self.node.name]
-        current, position_stride, step_stride = self.bias.current(memory, self.n_steps)
-        n_positions, n_channels = memory.arrays[self].shape
+        n_samples = memory.n_samples
+        current = self.bias.current(memory, n_steps, self.n_steps)
         if isinstance(gather, Gather) and gather.is_split:
             out = memory.arrays[self, "currents"]
-            out[:n_steps] = self.bias.by_step(memory, n_steps, self.n_steps)
-            add_currents(gather, memory, n_steps, out, masks.shape[2])
-            current, position_stride = out.reshape(-1), n_channels
-            step_stride = n_positions * n_channels
-        limit_stride = n_channels if len(self.threshold) > 1 else 0
+            out[:n_samples, :n_steps] = current
+            add_currents(gather, memory, n_steps, out, masks.shape[3])
+            current = out[:n_samples, :n_steps]
+        is_uniform = current.shape[2] == len(self.threshold) == 1
         neurons = (
-            current,
-            position_stride,
-            step_stride,
+            *_flat(current),
             memory.arrays[self],
             self.threshold.reshape(-1),
-            limit_stride,
-            masks.reshape(-1).view(np.uint8),
-            masks.shape[2],
-            masks.shape[1],
+            gather.n_channels if len(self.threshold) > 1 else 0,
+            memory.out,
+            8 * self.first_word,
             masks.shape[3],
-            (0,) * 2 if memory.n_samples else (0,) * self.to_zero,
+            masks.shape[2],
+            masks.shape[4],
+            (0,) * 2 if memory.n_as_steps else (0,) * self.to_zero,
         )
         if isinstance(gather, Bits):
             n_fired = bit_kernels().fire_bits(
                 memory.masks, gather.step_words, gather.taps, gather.tap_starts, gather.n_words,
-                n_steps, memory.patches, gather.weights, gather.scale, *neurons,
+                n_samples, n_steps, memory.patches, gather.weights, gather.scale, *neurons,
                 gather.lanes, gather.planes,
             )  # fmt: skip
         elif gather.is_split or not len(gather.taps):
-            n_fired = kernels().fire_given(n_steps, *neurons, gather.lanes)
+            n_fired = kernels().fire_given(n_samples, n_steps, *neurons, gather.lanes)
         elif gather.together and gather.density(memory.rates) > gather.crossover:
             n_fired = dense_kernels().fire_dense(
-                *_events(gather, memory, with_table=False), n_steps, memory.spread, gather.n_rows,
-                gather.rows, gather.block_size, *neurons,
+                *_events(gather, memory, with_table=False), n_samples, n_steps, memory.spread,
+                gather.n_rows, gather.rows, gather.block_size, *neurons,
                 gather.together, gather.lanes, gather.reach, gather.counted,
             )  # fmt: skip
         else:
             n_fired = kernels().fire(
-                *_events(gather, memory), n_steps, *_scratch(gather, memory), *neurons,
-                (0,) * (not position_stride and not limit_stride),
-                gather.lanes, gather.reach, gather.counted,
+                *_events(gather, memory), n_samples, n_steps, *_scratch(gather, memory), *neurons,
+                (0,) * is_uniform, gather.lanes, gather.reach, gather.counted,
             )  # fmt: skip
         memory.spikes[self.node.name] += n_fired
-        memory.rates[self.node.name] = n_fired / (math.prod(self.shape) * n_steps)
+        memory.rates[self.node.name] = n_fired / (math.prod(self.shape) * n_samples * n_steps)
         if self.node.name in memory.counts:
-            bits = unpack(masks[:, :n_steps], split_shape(self.shape)[1])
-            memory.counts[self.node.name] += bits.sum(axis=0, dtype=np.int64)
+            bits = unpack(masks[:n_samples, :, :n_steps], split_shape(self.shape)[1])
+            memory.counts[self.node.name] += bits.sum(axis=1, dtype=np.int64)
 
 
 def make_fire_stage(
@@ -248,14 +244,16 @@ class CurrentStage:
     def begin(self, memory: Memory) -> None:
         n_positions, _ = split_shape(self.shape)
         if self not in memory.arrays:
-            shape = (self.n_steps, n_positions, self.gather.n_channels)
+            shape = (len(memory.masks), self.n_steps, n_positions, self.gather.n_channels)
             memory.arrays[self] = aligned(shape, np.float32)
         self.bias.begin(memory, self.n_steps)
 
     def run(self, memory: Memory, n_steps: int) -> None:
         out = memory.arrays[self]
-        out[:n_steps] = self.bias.by_step(memory, n_steps, self.n_steps)
+        now = out[: memory.n_samples, :n_steps]
+        now[:] = self.bias.current(memory, n_steps, self.n_steps)
         if len(self.gather.taps):
             add_currents(self.gather, memory, n_steps, out, line_length(self.shape))
-        n_channels = split_shape(self.shape)[1]
-        memory.blocks[self.name] = channels_first(out[:n_steps, :, :n_channels], self.shape)
+        n_positions, n_channels = split_shape(self.shape)
+        found = now[..., :n_channels].reshape(-1, n_positions, n_channels)
+        memory.blocks[self.name] = channels_first(found, self.shape)

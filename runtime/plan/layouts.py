@@ -54,11 +54,16 @@ def channels_first(values: Array, shape: tuple[int, ...]) -> Array:
 def layer_masks(
     memory: Memory, first_word: int, shape: tuple[int, ...], n_steps: int
 ) -> npt.NDArray[np.uint64]:
-    """Return where a layer's spikes lie, [lines, steps, positions of a line, words]."""
+    """Return where a layer's spikes lie, [samples, lines, steps, positions of a line, words]."""
     n_positions, n_channels = split_shape(shape)
     length, words = line_length(shape), n_words(n_channels)
-    flat = memory.masks[first_word : first_word + n_positions * n_steps * words]
-    return flat.reshape(n_positions // length, n_steps, length, words)
+    flat = memory.masks[:, first_word : first_word + n_positions * n_steps * words]
+    strides = (
+        flat.strides[0],
+        *(8 * n for n in (n_steps * length * words, length * words, words, 1)),
+    )
+    shape = (len(flat), n_positions // length, n_steps, length, words)
+    return np.lib.stride_tricks.as_strided(flat, shape, strides)
 
 
 def mask_places(shape: tuple[int, ...], n_steps: int) -> Ints:
@@ -70,7 +75,7 @@ def mask_places(shape: tuple[int, ...], n_steps: int) -> Ints:
 
 
 def unpack(masks: npt.NDArray[np.uint64], n_channels: int) -> npt.NDArray[np.uint8]:
-    """Return masks as bits [steps, positions, channels]."""
-    bytes_ = np.ascontiguousarray(masks.transpose(1, 0, 2, 3)).view(np.uint8)
-    bits = np.unpackbits(bytes_, axis=3, count=n_channels, bitorder="little")
-    return bits.reshape(len(bits), -1, n_channels)
+    """Return masks as bits [samples, steps, positions, channels]."""
+    bytes_ = np.ascontiguousarray(masks.swapaxes(1, 2)).view(np.uint8)
+    bits = np.unpackbits(bytes_, axis=4, count=n_channels, bitorder="little")
+    return bits.reshape(*bits.shape[:2], -1, n_channels)

@@ -27,22 +27,23 @@ class LeakyStage:
     threshold: Array
 
     def begin(self, memory: Memory) -> None:
-        memory.arrays[self] = self.op.start((1, *self.shape))
+        memory.arrays[self] = self.op.start((memory.n_samples, *self.shape))
 
     def run(self, memory: Memory, n_steps: int) -> None:
         from ..kernels.leaky import leaky_steps
 
         op, (name,) = self.op, self.node.inputs
-        found = memory.blocks[name] if name in memory.blocks else memory.constants[name]
-        currents = np.broadcast_to(found, (n_steps, *self.shape)).reshape(n_steps, -1)
+        found = memory.operand(name, n_steps, self.shape)
+        currents = np.ascontiguousarray(found).reshape(memory.n_samples, n_steps, -1)
         spikes = np.empty(currents.shape, np.float32)
-        potentials, rises, rests = memory.arrays[self].reshape(3, -1)
-        leaky_steps(
-            np.ascontiguousarray(currents), potentials, rises, rests, self.threshold,
-            np.float32(1 - op.leak), np.float32(op.refractory), np.float32(op.relative),
-            np.float32(op.decay), op.reset is Reset.ZERO, spikes,
-        )  # fmt: skip
-        memory.blocks[self.node.name] = spikes.reshape(n_steps, *self.shape)
+        state = memory.arrays[self].reshape(3, memory.n_samples, -1)
+        for sample in range(memory.n_samples):
+            leaky_steps(
+                currents[sample], *state[:, sample], self.threshold,
+                np.float32(1 - op.leak), np.float32(op.refractory), np.float32(op.relative),
+                np.float32(op.decay), op.reset is Reset.ZERO, spikes[sample],
+            )  # fmt: skip
+        memory.blocks[self.node.name] = spikes.reshape(-1, *self.shape)
 
 
 def make_leaky_stage(node: Node, shape: tuple[int, ...]) -> LeakyStage:

@@ -1,4 +1,4 @@
-"""What one thread needs to simulate one sample: its spikes, lists of events and potentials."""
+"""What one thread needs to simulate a few samples: spikes, lists of events and potentials."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ SLACK = 64
 MAX_STEPS = 32
 MAX_SPIKES = 2**28
 """Neurons times steps of a block."""
+MAX_SAMPLES = 8
+"""Samples side by side."""
+SIDE_BY_SIDE_BYTES = 2**23
+"""Of spikes, that samples side by side may take; if one takes more, it is alone."""
 
 
 @dataclass(eq=False)
@@ -61,12 +65,21 @@ class Arena:
         return self.poolings[sites] if sites in self.poolings else self.layers[sites.layer]
 
     @property
+    def n_spike_bytes(self) -> int:
+        """Bytes of the spikes of one sample."""
+        return 8 * self.n_layer_words + (8 + WORD) * self.n_pooling_words
+
+    @property
+    def n_samples(self) -> int:
+        """How many samples to simulate side by side, so that kernels are called less often."""
+        return max(1, min(MAX_SAMPLES, SIDE_BY_SIDE_BYTES // max(1, self.n_spike_bytes)))
+
+    @property
     def n_bytes(self) -> int:
         """Bytes of spikes and lists, per thread."""
-        pooled = (8 + WORD) * self.n_pooling_words
         lists = 3 * self.room * self.n_steps + 4 * self.n_offsets
         seen = 8 * self.n_patch_words + 4 * self.n_spread
-        return 8 * self.n_layer_words + seen + pooled + lists
+        return self.n_samples * self.n_spike_bytes + seen + lists
 
     @property
     def room(self) -> int:
@@ -76,12 +89,12 @@ class Arena:
 
 @dataclass(eq=False)
 class Memory:
-    """State of one sample; made once per thread.
+    """State of a few samples side by side; made once per thread.
 
     Attributes:
-        masks: Spikes of all layers.
-        unions: Which sums of spikes are not zero, for all poolings.
-        source_levels: Those sums.
+        masks: Spikes of all layers, [samples, words].
+        unions: Which sums of spikes are not zero, for all poolings, [samples, words].
+        source_levels: Those sums, [samples, 64 per word].
         ids: Events of a line of outputs, for all steps of a block, like the next two.
         levels: How many spikes they stand for.
         offsets: Where those of a column and step begin.
@@ -89,17 +102,20 @@ class Memory:
         patches: Words that the neurons of a position see, for all steps.
         spread: What rows of weights are worth, for a line's columns.
         rates: Firing rates of layers in this block of steps, by node.
-        constants: What is the same at every step, for this sample.
-        layers: Spikes by node, [lines, steps, positions of a line, words], in `masks`.
-        blocks: Values by node of the steps of this block, [steps, ...].
+        constants: What is the same at every step, for these samples.
+        layers: Spikes by node, [samples, lines, steps, positions of a line, words], in `masks`.
+        blocks: Values by node of the steps of this block, [samples * steps, ...], the steps of a
+            sample one after the other.
         arrays: Potentials, states and buffers, by their stage.
         operations: Synaptic operations by node, [T], of all samples so far.
         operations_table: The same, [nodes, T].
         spikes: Spikes by node, of all samples so far.
-        counts: Spikes by node of this sample, [positions, channels]; empty if not wanted.
+        counts: Spikes by node of these samples, [samples, positions, channels]; empty if not
+            wanted.
         first_step: Of this block.
-        last_spike: Steps of this sample after which no neuron of TallyStage has fired so far.
-        n_samples: If not 0, the steps are so many samples, simulated for one step each.
+        last_spike: Steps of each sample after which no neuron of TallyStage has fired so far.
+        n_samples: How many are simulated.
+        n_as_steps: If not 0, the steps are so many samples, simulated for one step each.
     """
 
     masks: npt.NDArray[np.uint64]
@@ -121,21 +137,37 @@ class Memory:
     counts: dict[str, Ints] = field(default_factory=dict)
     rates: dict[str, float] = field(default_factory=dict)
     first_step: int = 0
-    last_spike: int = 0
-    n_samples: int = 0
+    last_spike: Ints = field(default_factory=lambda: np.zeros(1, np.int64))
+    n_samples: int = 1
+    n_as_steps: int = 0
+
+    @property
+    def out(self) -> npt.NDArray[np.uint8]:
+        """The spikes of all layers as bytes, [samples, bytes]."""
+        return self.masks.view(np.uint8)
 
     def count(self, name: str, operations: Ints) -> None:
-        """Add synaptic operations of the steps of this block."""
-        chosen = slice(self.first_step, self.first_step + len(operations))
-        self.operations[name][chosen] += operations
+        """Add synaptic operations [samples * steps] of the steps of this block."""
+        by_step = operations.reshape(self.n_samples, -1).sum(axis=0)
+        self.operations[name][self.first_step : self.first_step + len(by_step)] += by_step
+
+    def operand(self, name: str, n_steps: int, shape: tuple[int, ...]) -> Array:
+        """Return the values of a node in this block of steps, [samples * steps, *shape]."""
+        if name in self.blocks:
+            return self.blocks[name]
+        same = self.constants[name]
+        if not self.n_as_steps:
+            same = np.repeat(same, n_steps, axis=0)
+        return np.broadcast_to(same, (self.n_samples * n_steps, *shape))
 
 
 def make_memory(arena: Arena, constants: Constants) -> Memory:
     """Return memory for one thread; pages are taken from the system when they are first used."""
+    n_samples = arena.n_samples
     return Memory(
-        np.zeros(arena.n_layer_words, np.uint64),
-        np.zeros(arena.n_pooling_words, np.uint64),
-        np.zeros(WORD * arena.n_pooling_words + SLACK, np.uint8),
+        np.zeros((n_samples, arena.n_layer_words), np.uint64),
+        np.zeros((n_samples, arena.n_pooling_words), np.uint64),
+        np.zeros((n_samples, WORD * arena.n_pooling_words + SLACK), np.uint8),
         np.empty(arena.room * arena.n_steps, np.uint16),
         np.empty(arena.room * arena.n_steps, np.uint8),
         np.zeros(arena.n_offsets, np.int32),

@@ -1,4 +1,4 @@
-"""Stages: what the event engine does for a block of steps of a sample, one after the other."""
+"""Stages: what the event engine does for a block of steps of some samples, one by one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Stage(Protocol):
     """One layer, or a part of it."""
 
     def begin(self, memory: Memory) -> None:
-        """Get ready for a sample, whose constants are there."""
+        """Get ready for samples, whose constants are there."""
 
     def run(self, memory: Memory, n_steps: int) -> None:
         """Compute the next `n_steps` steps."""
@@ -48,6 +48,7 @@ class OperationsStage:
             memory.unions,
             self.counted,
             self.fan_outs,
+            memory.n_samples,
             n_steps,
             self.n_steps,
             memory.operations_table[:, first : first + n_steps],
@@ -107,6 +108,7 @@ class SumStage:
             self.step_words,
             self.sources,
             self.first_source,
+            memory.n_samples,
             n_steps,
             self.n_steps,
             self.n_sites,
@@ -164,7 +166,7 @@ class MaxPoolStage:
             memory.layers[self.name] = masks
             n_channels = WORD * n_words(self.shape[0])
             memory.arrays[self] = tuple(
-                np.zeros((split_shape(shape)[0], n_channels), np.int32)
+                np.zeros((len(masks), split_shape(shape)[0], n_channels), np.int32)
                 for shape in (self.layer_shape, self.shape)
             )
         for counts in memory.arrays[self]:
@@ -173,36 +175,21 @@ class MaxPoolStage:
     def run(self, memory: Memory, n_steps: int) -> None:
         from ..kernels.pooling import pool_spikes, unite_spikes
 
-        masks, pooled = memory.layers[self.layer], memory.layers[self.name]
-        counts, best = memory.arrays[self]
-        if memory.n_samples:  # of one step each, in which the largest count is one
-            unite_spikes(
-                masks.reshape(-1),
-                masks.shape[2] * masks.shape[3],
-                mask_places(self.layer_shape, self.n_steps),
-                n_steps,
-                self.members,
-                self.first_member,
-                pooled.reshape(-1),
-                pooled.shape[2] * pooled.shape[3],
-                mask_places(self.shape, self.n_steps),
-                masks.shape[3],
+        places = mask_places(self.layer_shape, self.n_steps)
+        pooled_places = mask_places(self.shape, self.n_steps)
+        for sample in range(memory.n_samples):
+            masks = memory.layers[self.layer][sample]
+            pooled = memory.layers[self.name][sample]
+            n_words, n_pooled_words = (m.shape[2] * m.shape[3] for m in (masks, pooled))
+            windows = (self.members, self.first_member)
+            written = (pooled.reshape(-1), n_pooled_words, pooled_places, masks.shape[3])
+            if memory.n_as_steps:  # of one step each, in which the largest count is one
+                unite_spikes(masks.reshape(-1), n_words, places, n_steps, *windows, *written)
+                continue
+            counts, best = (array[sample] for array in memory.arrays[self])
+            pool_spikes(
+                masks.reshape(-1), n_words, places, n_steps, counts, *windows, best, *written
             )
-            return
-        pool_spikes(
-            masks.reshape(-1),
-            masks.shape[2] * masks.shape[3],
-            mask_places(self.layer_shape, self.n_steps),
-            n_steps,
-            counts,
-            self.members,
-            self.first_member,
-            best,
-            pooled.reshape(-1),
-            pooled.shape[2] * pooled.shape[3],
-            mask_places(self.shape, self.n_steps),
-            masks.shape[3],
-        )
 
 
 def make_max_pool_stage(
@@ -242,8 +229,9 @@ class UnpackStage:
         pass
 
     def run(self, memory: Memory, n_steps: int) -> None:
-        bits = unpack(memory.layers[self.name][:, :n_steps], split_shape(self.shape)[1])
-        memory.blocks[self.name] = channels_first(bits.astype(np.float32), self.shape)
+        masks = memory.layers[self.name][: memory.n_samples, :, :n_steps]
+        bits = unpack(masks, split_shape(self.shape)[1]).astype(np.float32)
+        memory.blocks[self.name] = channels_first(bits.reshape(-1, *bits.shape[2:]), self.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,11 +250,11 @@ class PackStage:
 
     def run(self, memory: Memory, n_steps: int) -> None:
         n_positions, n_channels = split_shape(self.shape)
-        values = memory.blocks[self.name].reshape(n_steps, n_channels, n_positions)
-        bits = np.packbits(values.transpose(2, 0, 1) != 0, axis=2, bitorder="little")
-        masks = memory.layers[self.name]
-        lines = bits.reshape(masks.shape[0], masks.shape[2], n_steps, -1).transpose(0, 2, 1, 3)
-        masks.view(np.uint8)[:, :n_steps, :, : lines.shape[3]] = lines
+        values = memory.blocks[self.name].reshape(-1, n_steps, n_channels, n_positions)
+        bits = np.packbits(values.swapaxes(2, 3) != 0, axis=3, bitorder="little")
+        masks = memory.layers[self.name].view(np.uint8)
+        lines = bits.reshape(len(bits), n_steps, masks.shape[1], masks.shape[3], -1).swapaxes(1, 2)
+        masks[: len(bits), :, :n_steps, :, : lines.shape[4]] = lines
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,13 +266,11 @@ class ApplyStage:
 
     def begin(self, memory: Memory) -> None:
         if isinstance(self.node.op, StatefulOp):
-            memory.arrays[self] = self.node.op.start((1, *self.shapes[0]))
+            memory.arrays[self] = self.node.op.start((memory.n_samples, *self.shapes[0]))
 
     def run(self, memory: Memory, n_steps: int) -> None:
         operands = [
-            memory.blocks[name]
-            if name in memory.blocks
-            else np.broadcast_to(memory.constants[name], (n_steps, *shape))
+            memory.operand(name, n_steps, shape)
             for name, shape in zip(self.node.inputs, self.shapes, strict=True)
         ]
         op = self.node.op
@@ -292,10 +278,12 @@ class ApplyStage:
             memory.blocks[self.node.name] = op.apply(*operands)
             return
         results = []
+        values = operands[0].reshape(memory.n_samples, n_steps, *self.shapes[0])
         for step in range(n_steps):
-            result, memory.arrays[self] = op.step(operands[0][step : step + 1], memory.arrays[self])
+            result, memory.arrays[self] = op.step(values[:, step], memory.arrays[self])
             results.append(result)
-        memory.blocks[self.node.name] = np.concatenate(results)
+        found = np.stack(results, axis=1)
+        memory.blocks[self.node.name] = found.reshape(-1, *found.shape[2:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -311,13 +299,13 @@ class TallyStage:
     def run(self, memory: Memory, n_steps: int) -> None:
         values = memory.blocks[self.name]
         memory.spikes[self.name] += self.op.count_spikes(values)
-        active = np.flatnonzero(values.reshape(n_steps, -1).any(axis=1))
-        if len(active):
-            last = memory.first_step + int(active[-1]) + 1
-            memory.last_spike = max(memory.last_spike, last)
+        active = values.reshape(memory.n_samples, n_steps, -1).any(axis=2)
+        last = (memory.first_step + np.arange(1, n_steps + 1)) * active
+        np.maximum(memory.last_spike, last.max(axis=1), out=memory.last_spike)
         if self.name in memory.counts:
             counts = memory.counts[self.name]
-            counts += self.op.sent(values).sum(axis=0).astype(np.int64).reshape(counts.T.shape).T
+            sent = self.op.sent(values).reshape(memory.n_samples, n_steps, counts.shape[2], -1)
+            counts += sent.sum(axis=1).astype(np.int64).swapaxes(1, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -332,7 +320,7 @@ class CountStage:
         pass
 
     def run(self, memory: Memory, n_steps: int) -> None:
-        active = (memory.blocks[self.operand] != 0).reshape(n_steps, -1)
+        active = (memory.blocks[self.operand] != 0).reshape(memory.n_samples * n_steps, -1)
         counted = active @ self.fan_out.reshape(-1).astype(np.float64)
         memory.count(self.name, counted.astype(np.int64))
 
@@ -353,4 +341,4 @@ class FixedCountStage:
         pass
 
     def run(self, memory: Memory, n_steps: int) -> None:
-        memory.count(self.name, np.full(n_steps, self.n_operations))
+        memory.count(self.name, np.full(memory.n_samples * n_steps, self.n_operations))

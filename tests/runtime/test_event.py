@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikeport.converter.errors import SimulationError
-from spikeport.converter.ir import Graph, IntegrateFire, Node, Op, Reset, SpikingMaxPool, SumPool
+from spikeport.converter.ir import (
+    Graph,
+    IntegrateFire,
+    LeakyFire,
+    Node,
+    Op,
+    Reset,
+    SpikingMaxPool,
+    SumPool,
+)
 from spikeport.converter.ir.ops import (
     Add,
     AveragePool,
@@ -39,7 +48,7 @@ def draw_inputs(graph: Graph, n_samples: int, seed: int = 0) -> tuple[np.ndarray
 
 
 def assert_same(
-    graph: Graph, n_samples: int = 3, n_steps: int = 40, n_threads: int = 2, rtol: float = 0.0
+    graph: Graph, n_samples: int = 3, n_steps: int = 40, n_threads: int = 1, rtol: float = 0.0
 ) -> tuple:
     """Run both engines; return the nodes that fell back and the number of spikes.
 
@@ -328,6 +337,53 @@ def test_blocks_of_fewer_steps_change_nothing(monkeypatch):
     net.conv(4)
     net.fire()
     assert_same(net.graph, n_steps=23)
+
+
+@pytest.mark.parametrize("n_samples", [1, 2, 9, 37])
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_groups_are_all_samples_once_and_small_at_the_end(n_samples, n_threads):
+    groups = list(event._split(n_samples, 8, n_threads))
+    assert [i for group in groups for i in range(group.start, group.stop)] == list(range(n_samples))
+    sizes = [group.stop - group.start for group in groups]
+    assert max(sizes) <= 8
+    if n_threads > 1:
+        assert sizes == sorted(sizes, reverse=True)
+        assert sizes[-1] == 1
+
+
+@pytest.mark.parametrize("is_leaky", [False, True])
+@pytest.mark.parametrize("pool", [AveragePool, SumPool])
+def test_samples_side_by_side_change_nothing(monkeypatch, is_leaky, pool):
+    from spikeport.runtime.plan import memory
+
+    net = Net(2, 6, 6)
+    net.conv(5, padding=1)
+    net.fire()
+    net.add(pool((2, 2), (2, 2), ((0, 0),) * 2))
+    net.conv(70, padding=1)
+    if is_leaky:
+        net.add(LeakyFire(np.ones((70, 1, 1)), np.zeros((70, 1, 1)), leak=0.25))
+    else:
+        net.fire()
+    net.add(SpikingMaxPool((2, 2), (2, 2), (1, 1), ((0, 0),) * 2))
+    net.add(Flatten())
+    net.dense(300)
+    net.fire()
+    net.dense(3)
+    inputs, results = draw_inputs(net.graph, 11), []
+    for n_most in (1, 4, 8):
+        monkeypatch.setattr(memory, "MAX_SAMPLES", n_most)
+        runner = event.compile_graph(net.graph)
+        assert runner.plan.arena.n_samples == n_most
+        results.append(runner.run(inputs, 40, count_spikes=True))
+    first = results[0]
+    for other in results[1:]:
+        assert other.n_spikes == first.n_spikes
+        np.testing.assert_array_equal(other.outputs[0], first.outputs[0])
+        for name, operations in first.synaptic_operations.items():
+            np.testing.assert_array_equal(other.synaptic_operations[name], operations)
+        for name, counts in first.spike_counts.items():
+            np.testing.assert_array_equal(other.spike_counts[name], counts)
 
 
 def test_result_does_not_depend_on_threads_batch_or_order():
