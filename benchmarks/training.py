@@ -1,12 +1,14 @@
 """Training under constraints and binarisation: train every row, measure it on the test split.
 
     .venv/bin/python benchmarks/training.py train [--folder FOLDER] [--jobs N] [ROW ...]
-    .venv/bin/python benchmarks/training.py measure [--folder FOLDER]
+    .venv/bin/python benchmarks/training.py measure [--folder FOLDER] [--network NAME ...]
 
 `train` fine-tunes the shipped networks on the first 55000 training images of Fashion-MNIST; the
 last 5000 are what choices are made on. A row that is there already is left out, one that was killed
-goes on. KERAS_BACKEND=torch trains on a GPU. `measure` converts every row, runs it on the 10000
-test images and writes results/training.json and results/training.md.
+goes on; every row comes with seed 1 before any comes with seed 2. KERAS_BACKEND=torch trains on a
+GPU. `measure` converts every row with every recipe that is meant for it, runs it on the 10000 test
+images and writes results/training.json and results/training.md; what is there is left out.
+`measure --held-back` runs on the last 5000 training images and only prints.
 """
 
 from __future__ import annotations
@@ -21,15 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
-
-from spikeport.converter.frontends import Source
-from spikeport.converter.ir import Graph
+from training_cells import N_HELD_BACK, Cell, list_trained, list_untrained, measure_cell
+from training_table import to_markdown
 
 FOLDER = Path(__file__).parents[1] / ".cache" / "training"
 RESULTS = Path(__file__).parent / "results"
-N_HELD_BACK = 5000
-ORACLE_SAMPLES = 1000
 SHIFTS = {"vgg": 2, "lenet": 1}
 """Pixels, as the shipped networks were trained."""
 
@@ -59,25 +57,27 @@ class Row:
     n_seeds: int = 1
 
 
-def _rows(network: str, n_seeds: int) -> dict[str, Row]:
+def _rows(network: str, n_seeds: int, qcfs4_epochs: int) -> dict[str, Row]:
     def row(*constraints: str, n_epochs: int, sets: tuple[str, ...] = (), **options: Any) -> Row:
         return Row(network, constraints, sets, n_epochs=n_epochs, n_seeds=n_seeds, **options)
 
     return {
-        f"{network}-qcfs4": row("qcfs", n_epochs=3),
+        f"{network}-qcfs4": row("qcfs", n_epochs=qcfs4_epochs),
         f"{network}-step": row("step", n_epochs=5),
         f"{network}-both": row("step", n_epochs=6, scheme="scaled", progressive=0.3),
         f"{network}-weights": row("qcfs", n_epochs=4, sets=("qcfs.n_levels=8",), scheme="scaled"),
         f"{network}-qcfs2": row("qcfs", n_epochs=3, sets=("qcfs.n_levels=2",)),
         f"{network}-whetstone": row("whetstone", n_epochs=6),
         f"{network}-surrogate4": row("surrogate", n_epochs=2),
+        f"{network}-sign": row("sign", n_epochs=5),
+        f"{network}-ternary": row("step", n_epochs=6, scheme="ternary", progressive=0.3),
         f"{network}-sparse": row(
             "qcfs", "synaptic_operations", n_epochs=3, sets=("synaptic_operations.target=0.2",)
         ),
     }
 
 
-ROWS: dict[str, Row] = {**_rows("vgg", 1), **_rows("lenet", 3)}
+ROWS: dict[str, Row] = {**_rows("vgg", 1, 11), **_rows("lenet", 3, 3)}
 
 
 def train_row(name: str, seed: int, folder: Path, n_epochs: int, limit: int | None) -> None:
@@ -121,7 +121,9 @@ def train_row(name: str, seed: int, folder: Path, n_epochs: int, limit: int | No
         "seed": seed,
         "n_epochs": n_epochs,
         "history": list(result.history),
+        "learning_rate": row.learning_rate,
         "seconds": round(time.perf_counter() - started, 1),
+        "cpu_seconds": round(time.process_time(), 1),
         "backend": _backend(),
     }
     write_atomically(folder / f"{stem}.json", json.dumps(record, indent=2).encode())
@@ -200,174 +202,70 @@ def train_rows(
     folder.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     pending = []
-    for name in rows or ROWS:
-        row = ROWS[name]
-        for seed in range(1, row.n_seeds + 1):
-            if not (folder / f"{name}-{seed}.snn").exists():
+    for seed in range(1, max(row.n_seeds for row in ROWS.values()) + 1):
+        for name in rows or ROWS:
+            row = ROWS[name]
+            if seed <= row.n_seeds and not (folder / f"{name}-{seed}.snn").exists():
                 n_epochs = max(1, round(factor * row.n_epochs))
                 pending.append([name, str(seed), str(folder), str(n_epochs), str(limit)])
     Pool(folder, jobs, pending).run(until)
 
 
-def measure_network(network: str, limit: int) -> list[dict[str, Any]]:
-    """Return the routes without training: recipes, and weights made binary as they are."""
-    found = []
-    for recipe, n_steps in (("rate", 4), ("rate", 8), ("exact", 2), ("exact", 4)):
-        found.append(_measure(network, f"converted, {recipe}", recipe, n_steps, {}, limit))
-    for correct in ("none", "bias", "moments"):
-        settings = {"binarize_weights": {"correct": correct}}
-        name = f"binary weights without training, correction {correct}"
-        found.append(_measure(network, name, "binary", 16, settings, limit))
-    return found
-
-
-def _measure(
-    network: str, route: str, recipe: str, n_steps: int, settings: dict[str, Any], limit: int
-) -> dict[str, Any]:
-    from spikeport.converter.convert import convert
-    from spikeport.converter.frontends import read
-    from spikeport.models.datasets import load_data
-    from spikeport.models.registry import weights_path
-
-    source = read(weights_path(network))
-    calibration = load_data("fashion-mnist:train", ((28, 28, 1),), limit=1000).inputs
-    graph = convert(source, calibration, recipe=recipe, n_steps=n_steps, options=settings).graph
-    return _evaluate(network, route, graph, source, limit)
-
-
-def measure_trained(path: Path, limit: int, folder: Path) -> list[dict[str, Any]]:
-    """Return what a trained row reaches under every schedule that is meant for it."""
+def list_cells(folder: Path, networks: tuple[str, ...], only: str) -> list[Cell]:
+    """Return what is to be measured: networks as they are, and the rows that are trained."""
     from spikeport.converter.exports.snn import read_snn
-    from spikeport.converter.frontends import read
-    from spikeport.converter.ir.ops import QuantizedRelu
-    from spikeport.converter.training.finish import convert_trained, encode_trained
-    from spikeport.models.datasets import load_data
 
-    graph = read_snn(path)
-    record = json.loads(path.with_suffix(".json").read_text("utf-8"))
-    network = record["row"].partition("-")[0]
-    keras_path = folder / f"{path.stem}.keras"
-    keras_path.write_bytes(encode_trained(graph, name=path.stem))
-    source = read(keras_path)
-    calibration = load_data("fashion-mnist:train", ((28, 28, 1),), limit=1000).inputs[0]
-    levels = max((n.op.n_levels for n in graph.nodes if isinstance(n.op, QuantizedRelu)), default=0)
-    runs: list[tuple[str | None, int | None]] = [(None, None)]
-    if levels > 1:
-        runs += [("trained_integer", levels), ("trained", levels), ("trained", 2 * levels)]
-    found = []
-    for recipe, n_steps in runs:
-        spiking = convert_trained(keras_path, graph, calibration, recipe=recipe, n_steps=n_steps)
-        result = _evaluate(network, path.stem, spiking.graph, source, limit)
-        training = {key: record[key] for key in ("n_epochs", "seed", "seconds", "backend")}
-        training["validation"] = record["history"][-1]["validation_accuracy"]
-        found.append(result | {"training": training})
-    return found
+    cells = [cell for network in networks for cell in list_untrained(network)]
+    for path in sorted(folder.glob(f"{only}.snn"), key=_seed_first):
+        record = json.loads(path.with_suffix(".json").read_text("utf-8"))
+        cells += list_trained(path, record, read_snn(path))
+    return cells
 
 
-def _evaluate(network: str, route: str, graph: Graph, source: Source, limit: int) -> dict[str, Any]:
-    from spikeport.converter.exports.snn import encode_graph
-    from spikeport.models.datasets import load_data
-    from spikeport.runtime.energy import Constants, energy_rows
-    from spikeport.runtime.evaluate import evaluate
-    from spikeport.runtime.quantised import evaluate_quantised
-
-    test = load_data("fashion-mnist:test", ((28, 28, 1),), limit=limit or None)
-    started = time.thread_time()
-    recipe = graph.metadata["recipe"]
-    engine = "counts" if recipe in {"exact", "binary", "trained_exact"} else "event"
-    result = evaluate(graph, test.inputs, test.labels, ann=source.run, n_threads=1, engine=engine)
-    spent = time.thread_time() - started
-    rows = energy_rows(result.workload, Constants())
-    entry = {
-        "network": network,
-        "route": route,
-        "recipe": recipe,
-        "engine": engine,
-        "n_steps": result.n_steps,
-        "n_samples": result.n_samples,
-        "accuracy": 100 * (result.accuracy or (0.0,))[-1],
-        "source_accuracy": 100 * (result.ann_accuracy or 0.0),
-        "agreement": 100 * (result.agreement or (0.0,))[-1],
-        "synaptic_operations": result.synaptic_operations_per_sample,
-        "energy_nj": {row.name: row.arithmetic_nj for row in rows},
-        "file_bytes": len(encode_graph(graph)),
-        "milliseconds": 1000 * result.seconds / result.n_samples,
-        "process_seconds": spent,
-    }
-    if recipe == "trained_integer":
-        entry["oracle"] = _ask_oracle(graph, test.inputs, result.decisions[-1])
-    if recipe in {"trained", "rate"} and test.labels is not None:
-        quantised = evaluate_quantised(
-            graph, test.inputs, test.labels, result.decisions[-1], n_levels=result.n_steps
-        )
-        if quantised is not None:
-            entry["quantised"] = {
-                "bits": quantised.n_bits,
-                "accuracy": 100 * quantised.accuracy,
-                "agreement": 100 * quantised.agreement,
-            }
-    print(f"{route} {entry['recipe']} T={entry['n_steps']}: {entry['accuracy']:.2f}", flush=True)
-    return entry
-
-
-def _ask_oracle(graph: Graph, inputs: tuple[Any, ...], decisions: Any) -> dict[str, int]:
-    """Compare decisions with the quantised network of the tests, int64, which is slow."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "runtime"))
-    import quantised_ann
-
-    n_samples = min(ORACLE_SAMPLES, len(decisions))
-    same = 0
-    for start in range(0, n_samples, 50):
-        chosen = slice(start, start + 50)
-        expected = quantised_ann.run(graph, tuple(array[chosen] for array in inputs), np.int64, 1)
-        same += int((expected[graph.outputs[0]].argmax(axis=1) == decisions[chosen]).sum())
-    return {"samples": n_samples, "same_decisions": same}
-
-
-def to_markdown(entries: list[dict[str, Any]]) -> str:
-    """Return the table of routes."""
-    head = (
-        "| route | recipe | T | network, % | spiking, % | same decisions, % | synaptic operations "
-        "| energy, nJ | file, KB |"
-    )
-    lines = [head, "|---|---|---|---|---|---|---|---|---|"]
-    for entry in entries:
-        spiking = next(v for k, v in entry["energy_nj"].items() if k.startswith("spiking, 8"))
-        cells = [
-            entry["route"], f"`{entry['recipe']}`", str(entry["n_steps"]),
-            f"{entry['source_accuracy']:.2f}", f"{entry['accuracy']:.2f}",
-            f"{entry['agreement']:.2f}", f"{entry['synaptic_operations']:,.0f}", f"{spiking:,.0f}",
-            f"{entry['file_bytes'] / 1000:,.0f}",
-        ]  # fmt: skip
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+def _seed_first(path: Path) -> tuple[str, str]:
+    name, _, seed = path.stem.rpartition("-")
+    return seed, name
 
 
 @main.command("measure")
 @click.option("--folder", default=FOLDER, type=click.Path(path_type=Path), show_default=True)
-@click.option("--limit", default=0, help="Of test images, to try it out.")
+@click.option("--limit", default=0, help="Of images, to try it out: prints only.")
 @click.option("--network", multiple=True, help="Measure what needs no training, too; repeatable.")
 @click.option("--only", default="*", help="Rows to measure, a pattern.")
-def measure(folder: Path, limit: int, network: tuple[str, ...], only: str) -> None:
-    """Measure on the test images; results that are there already are kept."""
+@click.option("--recipe", default="", help="Of these recipes only, a text that they begin with.")
+@click.option("--held-back", is_flag=True, help="On training images held back; prints only.")
+@click.option("--seconds", default=1e9, help="Begin nothing later than that.")
+def measure(
+    folder: Path,
+    limit: int,
+    network: tuple[str, ...],
+    only: str,
+    recipe: str,
+    held_back: bool,
+    seconds: float,
+) -> None:
+    """Measure on the test images, one line after the other; what is there already is kept."""
+    from spikeport.converter.files import write_atomically
+
+    until = time.monotonic() + seconds
     path = RESULTS / "training.json"
     known: list[dict[str, Any]] = json.loads(path.read_text("utf-8")) if path.exists() else []
-    done = {entry["route"] for entry in known}
-    parts = [(f"{name} as it is", name) for name in network]
-    for label, name in parts:
-        if not any(entry["network"] == name and "training" not in entry for entry in known):
-            print(label, flush=True)
-            known += measure_network(name, limit)
-            _write(path, known)
-    for found in sorted(folder.glob(f"{only}.snn")):
-        if found.stem not in done:
-            known += measure_trained(found, limit, folder)
-            _write(path, known)
-
-
-def _write(path: Path, entries: list[dict[str, Any]]) -> None:
-    path.write_text(json.dumps(entries, indent=2) + "\n", "utf-8")
-    path.with_suffix(".md").write_text(to_markdown(entries), "utf-8")
+    prints_only = held_back or limit > 0
+    done = [] if prints_only else [entry["key"] for entry in known]
+    for cell in list_cells(folder, network, only):
+        if cell.key in done or not cell.recipe.startswith(recipe):
+            continue
+        if time.monotonic() > until:
+            print("time is over; the same command goes on", flush=True)
+            break
+        found = measure_cell(cell, folder, "held-back" if held_back else "test", limit)
+        shown = ("accuracy", "source_accuracy", "agreement", "milliseconds", "process_seconds")
+        print(cell.key, {key: round(found[key], 2) for key in shown}, found["quantised"],
+              found.get("oracle", ""), flush=True)  # fmt: skip
+        if not prints_only:
+            known.append(found)
+            write_atomically(path, (json.dumps(known, indent=2) + "\n").encode())
+            write_atomically(path.with_suffix(".md"), to_markdown(known).encode())
 
 
 if __name__ == "__main__":

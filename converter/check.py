@@ -157,7 +157,7 @@ def _relu(graph: Graph, node: Node, behind: set[str]) -> tuple[str, str, str]:
 def _quantized_relu(graph: Graph, node: Node, behind: set[str]) -> tuple[str, str, str]:
     op = node.op
     n_levels = op.n_levels if isinstance(op, QuantizedRelu) else 0
-    note = f"trained for T={n_levels}; recipes trained, trained_exact, trained_integer"
+    note = f"trained for T={n_levels}; recipes trained, trained_exact, trained_integer, rate"
     return "integrate-and-fire neurons", EXACT, note
 
 

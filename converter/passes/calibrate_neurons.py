@@ -11,11 +11,11 @@ from ..calibration.spiking_fit import N_ROUNDS, Neuron, draw_entries, fire, fit_
 from ..calibration.thresholds import find_halves
 from ..errors import PassError
 from ..ir import Array, Graph, IntegrateFire, Node, Op
-from ..ir.ops import Conv, Dense, Relu
+from ..ir.ops import Conv, Dense, QuantizedRelu, Relu
 from .biases import add_biases, channel_means
 from .insert_neurons import insert_neurons
 from .rescaling import rescale
-from .spiking_layers import SpikingLayers
+from .spiking_layers import SpikingLayers, to_relus
 
 SPREAD = 0.25
 """Initial potentials are 1/2 plus or minus this, in thresholds, different from channel to channel:
@@ -41,6 +41,9 @@ def calibrate_neurons(
     channel are chosen that bring  threshold * count / T  closest to the ANN's activation. So
     clipping, quantisation and the uneven arrival of spikes are weighed against one another on the
     spikes themselves. Outputs are shifted by the mean error that is left.
+
+    Of a network that was trained on levels (QuantizedRelu) these are the activations that rates are
+    brought close to; thresholds and leaks of training are given up.
 
     Before:  conv1 (Conv) -> relu1 (Relu)
     After:   conv1 (Conv) -> relu1 (IntegrateFire)     threshold 1; unit: the threshold chosen
@@ -69,14 +72,15 @@ def calibrate_neurons(
             "a positive number",
             hint="500 and 0.1 are the defaults",
         )
-    if not any(isinstance(node.op, Relu) for node in graph.nodes):
+    if not any(isinstance(node.op, Relu | QuantizedRelu) for node in graph.nodes):
         return graph  # nothing to fit
     layers = _FittedLayers(graph, calibration, n_steps, n_samples)
     layers.ridge = ridge if fit_weights else None
     layers.hold_back = hold_back
     layers.run()
     nodes = (dataclasses.replace(n, op=layers.ops.get(n.name, n.op)) for n in graph.nodes)
-    corrected = add_biases(graph.replace(nodes=tuple(nodes)), layers.shifts)
+    fitted = to_relus(graph.replace(nodes=tuple(nodes)))
+    corrected = add_biases(fitted, layers.shifts)
     spiking = insert_neurons(rescale(corrected, layers.thresholds))
     return _set_potentials(spiking, layers.potentials)
 

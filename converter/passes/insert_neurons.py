@@ -10,7 +10,7 @@ from ..errors import PassError, UnsupportedOpError
 from ..ir import Graph, IntegrateFire, Node, Reset, SpikingMaxPool
 from ..ir.analog import ANALOG, of_mean
 from ..ir.ops import BatchNorm, MaxPool, QuantizedRelu, Relu
-from .neuron_options import choose_neuron
+from .neuron_options import choose_neuron, leaking
 from .rescaling import multiply_units, rescale
 
 
@@ -35,6 +35,7 @@ def insert_neurons(
 
     Nodes that `metadata["keep_analog"]` names stay analog, on the mean so far (OfMean).
 
+    Neurons leak as `metadata["leaks"]` says of their ReLUs, which training writes, else as `leak`.
     With leak or a refractory period neurons are LeakyFire, signed ones SignedFire. A neuron that
     rests for r steps after a spike fires at most every r + 1 steps: its spikes then stand for r + 1
     times as much, so that the largest activation still has a rate.
@@ -51,8 +52,8 @@ def insert_neurons(
         signed: Neurons take back with spikes of -1 what they sent too early.
 
     Raises:
-        PassError: An option is out of its range, two exclude one another, or a quantised ReLU is
-            not normalised.
+        PassError: An option is out of its range, two exclude one another, a quantised ReLU is not
+            normalised, or a trained leak does not fit the graph and the options.
         UnsupportedOpError: An op has no meaning per time step; all of them are listed.
 
     Keeps: the inputs and the shapes of the outputs.
@@ -82,13 +83,17 @@ def insert_neurons(
         if isinstance(node.op, QuantizedRelu) and not (node.op.threshold == 1).all():
             raise PassError(
                 f"{node}: has a trained threshold of its own, expected 1, normalised",
-                hint="use a recipe for trained networks: trained, trained_exact, trained_integer",
+                hint="use one for such: trained, trained_exact, trained_integer; or rate",
             )
+    leaks = _find_leaks(graph)
     nodes: list[Node] = []
     varying: set[str] = set()
     for node in graph.nodes:
         if isinstance(node.op, Relu):
-            node = dataclasses.replace(node, op=make(len(graph.types[node.name].shape)))
+            op = make(len(graph.types[node.name].shape))
+            if node.name in leaks:
+                op = leaking(op, leaks[node.name])
+            node = dataclasses.replace(node, op=op)
             varying.add(node.name)
         elif isinstance(node.op, QuantizedRelu):
             # What training chose; `reset` and `initial_potential` are for ReLUs.
@@ -100,12 +105,26 @@ def insert_neurons(
             varying.add(node.name)
             if isinstance(node.op, MaxPool):
                 pool = node.op
-                op = SpikingMaxPool(pool.kernel, pool.strides, pool.dilation, pool.padding)
-                node = dataclasses.replace(node, op=op)
+                gate = SpikingMaxPool(pool.kernel, pool.strides, pool.dilation, pool.padding)
+                node = dataclasses.replace(node, op=gate)
             elif type(node.op) in ANALOG:
                 node = dataclasses.replace(node, op=of_mean(node.op))
         nodes.append(node)
     return graph.replace(nodes=tuple(nodes))
+
+
+def _find_leaks(graph: Graph) -> dict[str, float]:
+    """Return the leaks of training, by ReLU."""
+    leaks = dict(graph.metadata.get("leaks", {}))
+    relus = {node.name for node in graph.nodes if isinstance(node.op, Relu)}
+    lost = [name for name in leaks if name not in relus]
+    if lost:
+        raise PassError(
+            f"insert_neurons: neurons were trained in the place of {', '.join(lost)}, "
+            "expected ReLUs of these names",
+            hint="use --recipe trained, without place_poolings.max_pool=before",
+        )
+    return leaks
 
 
 def _slow_down(graph: Graph, refractory: int) -> Graph:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
 
 from ..ir import Array, Graph, Node, Op, StatefulOp
 from ..ir.interpret import check_inputs
-from ..ir.ops import Input, Relu
+from ..ir.ops import Input, QuantizedRelu, Relu
 from .biases import apply_in_parts
 from .insert_neurons import insert_neurons
 
@@ -18,13 +19,23 @@ MAX_STEPS = 6400
 """Of all samples together: the more steps, the less there is to measure, and the less it varies."""
 
 
+def to_relus(graph: Graph) -> Graph:
+    """Return the graph with a ReLU in the place of every quantised one, and without leaks."""
+    nodes = (
+        dataclasses.replace(node, op=Relu()) if isinstance(node.op, QuantizedRelu) else node
+        for node in graph.nodes
+    )
+    metadata = {key: value for key, value in graph.metadata.items() if key != "leaks"}
+    return graph.replace(nodes=tuple(nodes), metadata=metadata)
+
+
 class SpikingLayers:
     """Results of the ANN and of the spiking network, node by node and while needed.
 
     Subclasses say what the neurons of a layer are, once they see its currents.
 
     Attributes:
-        graph: ANN without batch norm.
+        graph: ANN without batch norm; its ReLUs may be quantised.
         n_steps: T.
         thresholds: By ReLU, in the ANN's units, with the rank of a sample.
     """
@@ -40,7 +51,7 @@ class SpikingLayers:
         n_used = max(1, min(n_samples, MAX_STEPS // n_steps, MAX_ENTRIES // (n_steps * largest)))
         samples = check_inputs(graph, tuple(array[:n_used] for array in calibration))
         self._fed = dict(zip(graph.inputs, samples, strict=True))
-        self._spiking = {node.name: node.op for node in insert_neurons(graph).nodes}
+        self._spiking = {node.name: node.op for node in insert_neurons(to_relus(graph)).nodes}
         self._uses = Counter(operand for node in graph.nodes for operand in node.inputs)
         self._exact: dict[str, Array] = {}
         self._trains: dict[str, Array] = {}  # [T or 1, N, ...]; of neurons one byte per spike
@@ -86,7 +97,7 @@ class SpikingLayers:
             train = exact[None]
         else:
             exact = apply_in_parts(node.op, [self._exact[name] for name in node.inputs])
-            if isinstance(node.op, Relu):
+            if isinstance(node.op, Relu | QuantizedRelu):
                 currents = self._trains[node.inputs[0]]
                 self.thresholds[node.name], train = self.fire(node, currents, exact)
             else:

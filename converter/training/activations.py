@@ -41,6 +41,21 @@ class AtLeast(keras.constraints.Constraint):
         return {"least": self.least}
 
 
+@keras.saving.register_keras_serializable(PACKAGE, "Between")
+class Between(keras.constraints.Constraint):
+    """Keeps a weight within two values."""
+
+    def __init__(self, least: float, most: float) -> None:
+        self.least = least
+        self.most = most
+
+    def __call__(self, w: Any) -> Any:
+        return ops.clip(w, self.least, self.most)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"least": self.least, "most": self.most}
+
+
 class Thresholded(keras.layers.Layer):
     """What has a trainable threshold.
 
@@ -117,20 +132,25 @@ class ClippedReLU(Thresholded):
         noise: Standard deviation of Gaussian noise, in thresholds.
         poisson_steps: Noise of a Poisson rate over so many steps; 0 for none.
         seed: Of the noise.
+        leak: Of the neurons that it stands for, share of the potential per step; nothing that is
+            computed here depends on it.
     """
 
     def __init__(
         self, initial_threshold: float = 1.0, *, per_channel: bool = False, noise: float = 0.0,
-        poisson_steps: int = 0, seed: int | None = None, **options: Any,
+        poisson_steps: int = 0, seed: int | None = None, leak: float = 0.0, **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(initial_threshold, per_channel=per_channel, **options)
         if noise < 0 or poisson_steps < 0:
             raise ValueError(
                 f"{self.name}: noise is {noise}, poisson_steps {poisson_steps}, expected >= 0"
             )
+        if not 0 <= leak < 1:
+            raise ValueError(f"{self.name}: leak is {leak}, expected 0 <= leak < 1")
         self.noise = noise
         self.poisson_steps = poisson_steps
         self.seed = seed
+        self.leak = leak
         if noise or poisson_steps:
             self.seed_generator = keras.random.SeedGenerator(seed)
 
@@ -147,7 +167,12 @@ class ClippedReLU(Thresholded):
         return result + ops.sqrt(variance) * drawn * ops.stop_gradient(self.threshold)
 
     def get_config(self) -> dict[str, Any]:
-        own = {"noise": self.noise, "poisson_steps": self.poisson_steps, "seed": self.seed}
+        own = {
+            "noise": self.noise,
+            "poisson_steps": self.poisson_steps,
+            "seed": self.seed,
+            "leak": self.leak,
+        }
         return super().get_config() | own
 
 

@@ -23,6 +23,7 @@ class Constraint:
         source: The publication, author and year; "" for plain algebra.
         is_activation: It stands in the place of the ReLUs.
         least: By option, the least value that makes sense.
+        most: By option, the largest.
     """
 
     summary: str
@@ -30,6 +31,7 @@ class Constraint:
     source: str = ""
     is_activation: bool = True
     least: Mapping[str, float] = field(default_factory=dict)
+    most: Mapping[str, float] = field(default_factory=dict)
 
 
 CONSTRAINTS: dict[str, Constraint] = {
@@ -48,6 +50,7 @@ CONSTRAINTS: dict[str, Constraint] = {
         {"n_levels": 4, "share": 0.4, "per_channel": True},
         "Jiang et al. 2023",
         least={"n_levels": 1, "share": 0},
+        most={"share": 1},
     ),
     "whetstone": Constraint(
         "clipped ReLUs sharpened to binary steps, layer after layer, from the input on",
@@ -74,10 +77,11 @@ CONSTRAINTS: dict[str, Constraint] = {
         "Courbariaux et al. 2016, Liu et al. 2018",
     ),
     "surrogate": Constraint(
-        "simulated for n_steps with integrate-and-fire neurons and surrogate gradients",
-        {"n_steps": 4, "surrogate": "linear", "width": 1.0},
-        "Rathi et al. 2020",
-        least={"n_steps": 1, "width": 1e-3},
+        "simulated for n_steps with surrogate gradients; thresholds and leaks are trained",
+        {"n_steps": 4, "surrogate": "linear", "width": 1.0, "leak": 0.0, "train_leak": True},
+        "Rathi and Roy 2020",
+        least={"n_steps": 1, "width": 1e-3, "leak": 0},
+        most={"leak": 0.99},
     ),
     "weight_clipping": Constraint(
         "weights stay within -limit..limit", {"limit": 1.0}, is_activation=False,
@@ -170,9 +174,11 @@ def _check(name: str, option: str, value: Any, default: Any) -> Any:
             hint=f"for example --set {name}.{option}={default}",
         )
     least = CONSTRAINTS[name].least.get(option)
-    if least is not None and not least <= value < 2**24:
+    most = CONSTRAINTS[name].most.get(option, 2**24)
+    if least is not None and not least <= value <= most:
+        above = f" and at most {most:g}" if value > most else ""
         raise PassError(
-            f"{name}.{option}: is {value}, expected at least {least:g}",
+            f"{name}.{option}: is {value}, expected at least {least:g}{above}",
             hint=f"{default} is the default",
         )
     return value

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..convert import Conversion, convert
-from ..exports.keras import build_keras
+from ..exports.keras import build_keras, layer_names
 from ..frontends import read
 from ..ir import Array, Graph, Node
 from ..ir.ops import QuantizedRelu, Relu, Scale
@@ -35,8 +35,21 @@ def choose_recipe(graph: Graph) -> tuple[str, int]:
 
 
 def encode_trained(graph: Graph, *, name: str) -> bytes:
-    """Return a trained graph as a .keras file: plain layers, and spikeport's quantised ReLU."""
-    model = build_keras(_with_uniform_bounds(graph))
+    """Return a trained graph as a .keras file: plain layers, and spikeport's own activations."""
+    plain = _with_uniform_bounds(graph)
+    names = layer_names(plain)
+    leaks = {names[node]: leak for node, leak in graph.metadata.get("leaks", {}).items()}
+
+    def create(kind: str, **settings: Any) -> Any:
+        from .activations import ClippedReLU
+        from .table import find_layer
+
+        if kind == "ReLU" and settings["name"] in leaks:
+            name, bound = settings["name"], settings["max_value"]
+            return ClippedReLU(bound, leak=leaks[name], name=name)
+        return find_layer(kind)(**settings)
+
+    model = build_keras(plain, create=create)
     with tempfile.TemporaryDirectory(prefix="spikeport-") as folder:
         path = Path(folder) / f"{name}.keras"
         model.save(path)

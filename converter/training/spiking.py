@@ -12,8 +12,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from .activations import PACKAGE, Thresholded
+from .activations import PACKAGE, Between, Thresholded
 from .estimators import SURROGATES, fire
+
+MAX_LEAK = 0.99
 
 
 @keras.saving.register_keras_serializable(PACKAGE, "RepeatSteps")
@@ -48,15 +50,17 @@ class MeanOverSteps(RepeatSteps):
 class SpikingNeuron(Thresholded):
     """Integrate-and-fire neurons with reset by subtraction; a spike is worth the threshold.
 
-        u = potential + current;  s = [u >= threshold];  potential = u - threshold s
+        u = (1 - leak) potential + current;  s = [u >= threshold];  potential = u - threshold s
 
     The initial potential is half the threshold. Gradients go through the jump by a surrogate, and
-    through the potential from step to step.
+    through the potential from step to step. The leak is one number per layer, 0 to MAX_LEAK.
 
     Args:
         n_steps: T.
         surrogate: A key of SURROGATES.
         width: Of the surrogate, in thresholds.
+        leak: Share of the potential that is lost in a step, at the start.
+        train_leak: Let it be trained.
         initial_threshold: As Thresholded.
         per_channel: As Thresholded.
         options: Of keras.layers.Layer.
@@ -64,7 +68,8 @@ class SpikingNeuron(Thresholded):
 
     def __init__(
         self, n_steps: int = 4, initial_threshold: float = 1.0, *, surrogate: str = "linear",
-        width: float = 1.0, per_channel: bool = False, **options: Any,
+        width: float = 1.0, leak: float = 0.0, train_leak: bool = True, per_channel: bool = False,
+        **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(initial_threshold, per_channel=per_channel, **options)
         if surrogate not in SURROGATES:
@@ -73,16 +78,30 @@ class SpikingNeuron(Thresholded):
             )
         if n_steps < 1 or not width > 0:
             raise ValueError(f"{self.name}: n_steps is {n_steps}, width {width}, expected > 0")
+        if not 0 <= leak <= MAX_LEAK:
+            raise ValueError(f"{self.name}: leak is {leak}, expected 0 to {MAX_LEAK}")
         self.n_steps = n_steps
         self.surrogate = surrogate
         self.width = width
+        self.initial_leak = leak
+        self.train_leak = train_leak
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        self.leak = self.add_weight(
+            name="leak",
+            shape=(1,),
+            initializer=keras.initializers.Constant(self.initial_leak),
+            constraint=Between(0.0, MAX_LEAK),
+            trainable=self.train_leak,
+        )
 
     def call(self, inputs: Any) -> Any:
         currents = ops.reshape(inputs, (self.n_steps, -1, *inputs.shape[1:]))
         potential = ops.zeros_like(currents[0]) + self.threshold / 2
         results = []
         for step in range(self.n_steps):
-            potential = potential + currents[step]
+            potential = (1 - self.leak) * potential + currents[step]
             distance = (potential - self.threshold) / self.threshold
             spikes = fire(distance, self.surrogate, self.width)
             potential = potential - spikes * self.threshold
@@ -90,5 +109,11 @@ class SpikingNeuron(Thresholded):
         return ops.concatenate(results, axis=0)
 
     def get_config(self) -> dict[str, Any]:
-        own = {"n_steps": self.n_steps, "surrogate": self.surrogate, "width": self.width}
+        own = {
+            "n_steps": self.n_steps,
+            "surrogate": self.surrogate,
+            "width": self.width,
+            "leak": self.initial_leak,
+            "train_leak": self.train_leak,
+        }
         return super().get_config() | own

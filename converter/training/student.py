@@ -184,6 +184,8 @@ def is_channels_last(graph: Graph, node: Node) -> bool:
 def trained_graph(student: Student, source: Graph) -> Graph:
     """Return the source's graph with the trained weights and activations.
 
+    Leaks of neurons are no part of an analog graph: they are in `metadata["leaks"]`, by ReLU.
+
     Args:
         student: After training.
         source: The graph that it was built from, as read.
@@ -195,21 +197,25 @@ def trained_graph(student: Student, source: Graph) -> Graph:
         if node.name in student.binary and isinstance(op, Conv | Dense):
             op = dataclasses.replace(op, weight=binarize(op.weight, student.scheme))
         ops[node.name] = op
-    result = []
+    result: list[Node] = []
+    leaks: dict[str, float] = {}
     for node in PASSES["remove_no_ops"](source).nodes:
         layer = student.activations.get(node.name)
         if layer is None or not student.constraint:
             result.append(dataclasses.replace(node, op=ops.get(node.name, node.op)))
         else:
             rank = len(student.graph.types[node.name].shape)
-            result += _trained_activation(student, node, student.inner.get_layer(layer), rank)
+            trained_layer = student.inner.get_layer(layer)
+            result += _trained_activation(student, node, trained_layer, rank)
+            if student.constraint == "surrogate":
+                leaks[node.name] = float(_numpy(trained_layer.leak)[0])
     plain = PASSES["remove_no_ops"](source)
-    return _renamed(plain, tuple(result), student)
-
-
-def _renamed(plain: Graph, nodes: tuple[Node, ...], student: Student) -> Graph:
     metadata = {**plain.metadata, "trained": dict(student.options) | {"as": student.constraint}}
-    return plain.replace(nodes=nodes, metadata=metadata)
+    if student.constraint:  # what the source was trained for before is over
+        metadata.pop("leaks", None)
+    if any(leaks.values()):
+        metadata["leaks"] = {name: leak for name, leak in leaks.items() if leak}
+    return plain.replace(nodes=tuple(result), metadata=metadata)
 
 
 def _trained_activation(student: Student, node: Node, layer: Any, rank: int) -> list[Node]:
@@ -288,7 +294,7 @@ def _make_activation(
         case "surrogate":
             return spiking.SpikingNeuron(
                 options["n_steps"], surrogate=options["surrogate"], width=options["width"],
-                name=layer_name,
+                leak=options["leak"], train_leak=options["train_leak"], name=layer_name,
             )  # fmt: skip
     return activations.ClippedReLU(
         per_channel=per_channel, noise=options.get("noise", 0.0),

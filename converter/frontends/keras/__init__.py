@@ -124,7 +124,9 @@ def _translate(
         translation = Translation(draft, emitters, [])
         inputs, outputs = translation.translate(model)
         _raise_reasons(where, tuple(translation.reasons), model)
-        metadata = {"source": {"framework": "keras", **described}}
+        metadata: dict[str, Any] = {"source": {"framework": "keras", **described}}
+        if draft.leaks:
+            metadata["leaks"] = dict(draft.leaks)
         return Graph(tuple(draft.nodes), inputs, outputs, metadata), model
     except UnsupportedOpError:
         raise

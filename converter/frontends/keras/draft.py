@@ -64,6 +64,7 @@ class Draft:
         types: Of the nodes' results, by name.
         moves: By node, the same value with the channels moved to the front or back.
         n_weight_bytes: Of all weights read.
+        leaks: By ReLU: of the neurons that were trained in its place.
     """
 
     weights: Weights
@@ -72,6 +73,7 @@ class Draft:
     types: dict[str, TensorType] = field(default_factory=dict)
     moves: dict[str, Value] = field(default_factory=dict)
     n_weight_bytes: int = 0
+    leaks: dict[str, float] = field(default_factory=dict)
 
     def add(self, name: str, op: Op, operands: tuple[str, ...], source: str) -> str:
         """Append a node and return its name, `name` or the first free one like it."""

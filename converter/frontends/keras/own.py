@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
+from ...errors import FormatError
 from ...ir import Array
 from ...ir.ops import Add, QuantizedRelu, Relu, Scale
 from ...training.binary_weights import SCHEMES, binarize
 from .activations import fill
 from .draft import Site, Value
+from .hdf5 import DAMAGED
 from .layers import emit_dense
 from .model import Layer
 from .rules import LayerRule
@@ -41,9 +43,15 @@ def emit_quantized_relu(site: Site, x: Value) -> Value:
 
 
 def emit_clipped_relu(site: Site, x: Value) -> Value:
-    """ClippedReLU; noise is for training."""
+    """ClippedReLU; noise is for training, the leak for the neurons."""
     threshold, _ = _threshold(site, x)
-    return site.add(Relu(threshold), x, moved=x.moved)
+    leak = get_number(site.layer, "leak", 0.0)
+    if not 0 <= leak < 1:
+        raise FormatError(f"{site.layer}: leak is {leak:g}, expected 0 <= leak < 1", hint=DAMAGED)
+    result = site.add(Relu(threshold), x, moved=x.moved)
+    if leak:
+        site.draft.leaks[result.node] = leak
+    return result
 
 
 def emit_slip_relu(site: Site, x: Value) -> Value:
@@ -107,7 +115,7 @@ _CONVOLUTION = LayerRule(_binary(emit_conv), _BINARY_CONV, reasons=_refuse_schem
 OWN_LAYERS: dict[str, LayerRule] = {
     "QuantizedReLU": LayerRule(emit_quantized_relu, _QUANTIZED),
     "ClippedReLU": LayerRule(
-        emit_clipped_relu, _THRESHOLD | {"noise", "poisson_steps", "seed"}
+        emit_clipped_relu, _THRESHOLD | {"noise", "poisson_steps", "seed", "leak"}
     ),
     "SlipReLU": LayerRule(emit_slip_relu, _QUANTIZED | {"share"}),
     "Whetstone": LayerRule(emit_whetstone, _THRESHOLD),

@@ -6,7 +6,7 @@ import pytest
 from spikeport.converter.calibration.spiking_fit import fire, fit_neuron, measure_errors
 from spikeport.converter.errors import PassError
 from spikeport.converter.ir import Graph, IntegrateFire, Node, run
-from spikeport.converter.ir.ops import Dense, Input, Relu
+from spikeport.converter.ir.ops import Dense, Input, QuantizedRelu, Relu
 from spikeport.converter.passes import PASSES
 from spikeport.runtime.engines.reference import simulate
 
@@ -149,3 +149,27 @@ def test_layer_that_is_never_active():
 def test_option_out_of_range(option):
     with pytest.raises(PassError, match="expected at least 1 and a positive number"):
         PASSES["calibrate_neurons"](tiny(), calibration=(np.ones((4, 1)),), n_steps=4, **option)
+
+
+@pytest.mark.parametrize("n_steps", [4, 8])
+def test_levels_of_training_are_what_rates_come_close_to(n_steps):
+    """Activations of 0, 0.5, 1, 1.5 or 2: the mean of what is sent is closer than half of that."""
+    random = np.random.default_rng(1)
+    weight = np.abs(random.normal(0.3, 0.2, (6, 5))).astype(np.float32)
+    levels = QuantizedRelu(np.full(1, 2.0, np.float32), 4)
+    graph = Graph(
+        (
+            Node("x", Input((5,))),
+            Node("first", Dense(weight, np.zeros(6, np.float32)), ("x",)),
+            Node("fired", levels, ("first",)),
+            Node("last", Dense(np.eye(6, dtype=np.float32), np.zeros(6, np.float32)), ("fired",)),
+        ),
+        ("x",),
+        ("last",),
+    )
+    x = random.random((400, 5)).astype(np.float32) * 2
+    spiking = PASSES["calibrate_neurons"](graph, calibration=(x,), n_steps=n_steps)
+    assert [node.name for node in spiking.nodes if isinstance(node.op, IntegrateFire)] == ["fired"]
+    found = simulate(spiking, (x[:50],), n_steps).outputs[0][-1]
+    (expected,) = run(graph, (x[:50],))
+    assert np.abs(found - expected).mean() < 0.25

@@ -30,6 +30,16 @@ def test_settings_go_over_the_defaults():
         (("qcsf",), (), "--constraint 'qcsf': does not exist, expected one of qcfs"),
         (("qcfs", "step"), (), "--constraint step: qcfs is named too, expected one of them"),
         (("surrogate",), ("surrogate.n_steps=0",), "surrogate.n_steps: is 0, expected at least 1"),
+        (
+            ("surrogate",),
+            ("surrogate.leak=1",),
+            "leak: is 1.0, expected at least 0 and at most 0.99",
+        ),
+        (
+            ("slip_relu",),
+            ("slip_relu.share=2",),
+            "share: is 2.0, expected at least 0 and at most 1",
+        ),
         (("qcfs",), ("qcfs.per_channel=yes",), "'yes' is not true or false"),
     ],
 )
@@ -42,4 +52,4 @@ def test_what_does_not_fit_is_refused(names, settings, match):
 def test_every_constraint_says_what_it_does():
     for constraint in CONSTRAINTS.values():
         assert constraint.summary
-        assert set(constraint.least) <= set(constraint.options)
+        assert set(constraint.most) <= set(constraint.least) <= set(constraint.options)

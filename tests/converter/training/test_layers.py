@@ -119,6 +119,32 @@ def test_neurons_over_time():
         assert gradient(layer, steps).any()
 
 
+def test_neurons_that_leak_over_time():
+    """Half is lost: 0.25 + 0.6 is too little, 0.425 + 0.6 fires, 0.0125 + 0.6, 0.30625 + 0.6."""
+    layer = spiking.SpikingNeuron(4, leak=0.5)
+    steps = spiking.RepeatSteps(4)(np.array([[0.6]], np.float32))
+    np.testing.assert_array_equal(np.asarray(layer(steps))[:, 0], [0, 1, 0, 0])
+
+
+def test_leak_is_trained_within_its_limits():
+    import tensorflow as tf
+
+    layer = spiking.SpikingNeuron(4)
+    steps = spiking.RepeatSteps(4)(np.array([[0.6]], np.float32))
+    with tf.GradientTape() as tape:
+        total = ops.sum(layer(steps))
+    (found,) = tape.gradient(total, [layer.leak.value])
+    assert found[0] < 0  # what leaks does not fire
+    assert any(weight is layer.leak for weight in layer.trainable_weights)
+    fixed = spiking.SpikingNeuron(4, leak=0.25, train_leak=False)
+    fixed(steps)
+    assert not any(weight is fixed.leak for weight in fixed.trainable_weights)
+    limits = layer.leak.constraint
+    np.testing.assert_allclose(limits(np.float32([-0.5, 0.5, 1.5])), [0, 0.5, 0.99])
+    again = activations.Between.from_config(limits.get_config())
+    assert (again.least, again.most) == (0, spiking.MAX_LEAK)
+
+
 def test_constraint_keeps_thresholds_positive():
     assert float(activations.AtLeast()(np.float32(-3))) == np.float32(1e-3)
     np.testing.assert_array_equal(
@@ -136,6 +162,8 @@ def test_constraint_keeps_thresholds_positive():
         (lambda: activations.SlipReLU(share=2.0), "share is 2.0, expected 0 to 1"),
         (lambda: activations.BinarySign("tanh"), "estimator is 'tanh', expected hard_tanh or"),
         (lambda: binary_layers.BinaryDense(3, scheme="two"), "scheme is 'two', expected one of"),
+        (lambda: activations.ClippedReLU(leak=1.0), "leak is 1.0, expected 0 <= leak < 1"),
+        (lambda: spiking.SpikingNeuron(leak=1.0), "leak is 1.0, expected 0 to 0.99"),
         (lambda: spiking.SpikingNeuron(0), "n_steps is 0, width 1.0, expected > 0"),
         (lambda: spiking.SpikingNeuron(surrogate="step"), "surrogate is 'step', expected linear"),
     ],
