@@ -34,6 +34,7 @@ class Cell:
         n_steps: T that the conversion is asked for; a schedule takes as many steps per layer.
         settings: Options by pass.
         trained: NAME-SEED.snn; None for the shipped network as it is.
+        n_levels: Of its activations.
         training: What is noted of the training.
     """
 
@@ -43,6 +44,7 @@ class Cell:
     n_steps: int
     settings: dict[str, Any] = field(default_factory=dict)
     trained: Path | None = None
+    n_levels: int = 0
     training: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -77,7 +79,7 @@ def list_trained(path: Path, record: dict[str, Any], graph: Graph) -> list[Cell]
     network = record["row"].partition("-")[0]
     names = ("n_epochs", "seed", "seconds", "cpu_seconds", "learning_rate", "backend")
     facts = {key: record[key] for key in names if key in record}
-    return [Cell(network, path.stem, *run, trained=path, training=facts) for run in runs]
+    return [Cell(network, path.stem, *run, {}, path, levels, facts) for run in runs]
 
 
 @functools.cache
@@ -126,14 +128,16 @@ def measure_cell(cell: Cell, folder: Path, part: str, limit: int) -> dict[str, A
     started = time.process_time()
     graph, source = prepare(cell, folder)
     inputs, labels = load_images(part, limit)
-    result = evaluate(graph, inputs, labels, ann=source.run, n_threads=1, engine="event")
+    engine = "counts" if "schedule" in graph.metadata else "event"
+    result = evaluate(graph, inputs, labels, ann=source.run, n_threads=1, engine=engine)
     energy = energy_rows(result.workload, Constants())
-    milliseconds = time_engine(graph, inputs, result.n_steps)
+    milliseconds = time_engine(engine, graph, inputs, result.n_steps)
     entry = {
         "key": cell.key,
         "network": cell.network,
         "route": cell.route,
         "recipe": cell.recipe,
+        "engine": engine,
         "asked_steps": cell.n_steps,
         "n_steps": result.n_steps,
         "part": part,
@@ -164,11 +168,11 @@ def _held_back(source: Source) -> float:
     return float((np.concatenate(parts) == labels).mean())
 
 
-def time_engine(graph: Graph, inputs: tuple[Any, ...], n_steps: int) -> float:
-    """Return milliseconds per image of the event engine: CPU time of one thread, second run."""
+def time_engine(engine: str, graph: Graph, inputs: tuple[Any, ...], n_steps: int) -> float:
+    """Return milliseconds per image: CPU time of one thread, second run."""
     from spikeport.runtime.engines import ENGINES
 
-    runner = ENGINES["event"](graph, n_threads=1)
+    runner = ENGINES[engine](graph, n_threads=1)
     chosen = tuple(array[:N_TIMED] for array in inputs)
     spent = 0.0
     for _ in range(2):
@@ -192,9 +196,7 @@ def quantised_baseline(
     from spikeport.runtime.quantised import evaluate_quantised
 
     bits = matched_bits(cell.n_steps)
-    if cell.recipe in {"trained_exact", "trained_integer"} or (
-        cell.recipe == "trained" and cell.n_steps == 1
-    ):
+    if cell.recipe.startswith("trained") and cell.n_steps == cell.n_levels:
         return {"bits": bits, "accuracy": 100 * result.ann_accuracy, "is": "the trained network"}
     if cell.recipe in {"exact", "binary"}:
         return {

@@ -1,5 +1,6 @@
 """Exact schedules: counts are those of the network with quantised activations, neuron by neuron."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from spikeport.converter.ir import Graph, Neuron, Node, run
 from spikeport.converter.ir.bounds import find_overflows
-from spikeport.converter.ir.ops import Dense, Input, Relu
+from spikeport.converter.ir.ops import Dense, Input, QuantizedRelu, Relu
 from spikeport.converter.passes import PASSES
 from spikeport.runtime.engines import counts, event
 from spikeport.runtime.engines.reference import simulate
@@ -204,3 +205,30 @@ def test_wide_layer_is_rounded_so_that_its_sums_stay_exact(name):
     )
     ann = run(network, (x,))[0]
     assert np.abs(found.outputs[0][-1] - ann).max() < 0.15 * np.abs(ann).max()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_trained_thresholds_in_integers_are_the_oracles(seed):
+    """What recipe trained_integer makes of trained levels: every count of every engine."""
+    network = RandomNetwork(seed)
+    inputs, calibration = network.inputs(N_SAMPLES), network.inputs(20)
+    random = np.random.default_rng(seed)
+    nodes = []
+    for node in network.graph.nodes:
+        if isinstance(node.op, Relu):
+            n_channels, *others = network.graph.types[node.name].shape
+            threshold = random.uniform(0.5, 2, (n_channels, *(1,) * len(others)))
+            node = dataclasses.replace(node, op=QuantizedRelu(threshold.astype(np.float32), 3))
+        nodes.append(node)
+    graph = PASSES["use_trained_thresholds"](network.graph.replace(nodes=tuple(nodes)))
+    graph = schedule(graph, "wait", 3)
+    graph = PASSES["use_integers"](graph, calibration=calibration, n_steps=3)
+    expected = quantised_ann.run(graph, inputs, np.int64, 1)
+    floats = quantised_ann.run(graph, inputs, np.float64, 1)  # as the benchmark asks it
+    for name in graph.outputs:
+        np.testing.assert_array_equal(floats[name], expected[name])
+    for engine in (counts, event):
+        found = engine.compile_graph(graph).run(inputs, n_run_steps(graph), count_spikes=True)
+        assert count_mismatches(graph, found, expected) == 0
+    found = simulate(graph, inputs, n_run_steps(graph))
+    assert count_mismatches(graph, found, expected) == 0
