@@ -1,14 +1,15 @@
 """Every code of the input, read-out and neuron on lenet, at T = 4, 16, 64.
 
-    python benchmarks/codes.py [N_IMAGES [T [NEURON]]]
+    python benchmarks/codes.py [N_IMAGES [T [NEURON ...]]]
 
-Each T is a conversion of its own. One run is read in every way. What is done is kept in
-benchmarks/results/codes.json and not done again; the table goes to codes.md.
+Each T is a conversion of its own. One run is read in every way. What is done with as many images,
+or more, is kept in benchmarks/results/codes.json and not done again; the table goes to codes.md.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -23,12 +24,13 @@ from spikeport.models.datasets import load_data
 from spikeport.models.registry import weights_path
 from spikeport.runtime.decoding import DECODERS, find_scale, make_decoder, read_readouts
 from spikeport.runtime.encoding import ENCODERS, Recorded, make_encoder
-from spikeport.runtime.evaluate import evaluate
+from spikeport.runtime.engines import ENGINES
 from spikeport.runtime.metrics import wilson_interval
+from spikeport.runtime.samples import batches
 
 RESULTS = Path(__file__).parent / "results"
 STORE = RESULTS / "codes.json"
-MODEL, STEPS, SEEDS = "lenet", (4, 16, 64), (0, 1, 2)
+MODEL, STEPS, SEEDS, BATCH_SIZE = "lenet", (4, 16, 64), (0, 1, 2), 500
 NEURONS: dict[str, tuple[str, dict[str, Any]]] = {
     "subtraction": ("light", {}),
     "to zero": ("light", {"insert_neurons": {"reset": "zero"}}),
@@ -46,91 +48,103 @@ NEURONS: dict[str, tuple[str, dict[str, Any]]] = {
 CODES = [name for name, code in ENCODERS.items() if code is not Recorded]
 
 
-ABOUT = """Accuracy in percent on the first test images of Fashion-MNIST, as many as the heading
-says, each T a conversion of its own, with Wilson's 95 % interval; of `poisson` the mean over the
-seeds, the interval of that many times the images, and the seeds' smallest and largest accuracy. In
-brackets: share of decisions that are ties or, of `count` and `first`, potentials of outputs that
+ABOUT = """Accuracy in percent on test images of Fashion-MNIST, the first ones where they are not
+all 10000, each T a conversion of its own, with Wilson's 95 % interval; of `poisson` the mean over
+the seeds, the interval of that many times the images, and the seeds' smallest and largest accuracy.
+In brackets: share of decisions that are ties or, of `count` and `first`, potentials of outputs that
 never fired, where it is above half a percent. A dash is a code or read-out that the recipe refuses;
 rows that are missing were not run."""
 
 
-class Reader:
-    """Decisions by every read-out, of the simulations of one run."""
-
-    def __init__(self, graph: Any) -> None:
-        self.readout, self.scale = read_readouts(graph)[0], find_scale(graph)
-        self.parts: dict[str, list[Any]] = {name: [] for name in DECODERS}
-        self.names = ["potential"] if "schedule" in graph.metadata else list(DECODERS)
-
-    def __call__(self, simulation: Any) -> None:
-        for name in self.names:
-            found = make_decoder(name).decide(simulation.outputs[0], self.readout, self.scale)
-            self.parts[name].append((found.decisions[-1], found.tied[-1], found.silent[-1]))
-
-
-def measure(neuron: str, n_steps: int, store: dict[str, Any], n_images: int) -> None:
+def measure(neuron: str, n_steps: int, n_images: int) -> None:
     """Add what the store lacks for one conversion: all codes, seeds and read-outs."""
-    seeds = {code: SEEDS if ENCODERS[code].is_random else (0,) for code in CODES}
-    wanted = [(code, seed) for code in CODES for seed in seeds[code]]
-    missing = [pair for pair in wanted if f"{neuron}|{n_steps}|{pair[0]}|{pair[1]}" not in store]
-    if not missing:
+    store = load()
+    wanted = [
+        (code, seed)
+        for code in CODES
+        for seed in (SEEDS if ENCODERS[code].is_random else SEEDS[:1])
+        if store.get(f"{neuron}|{n_steps}|{code}|{seed}", {}).get("n_images", 0) < n_images
+    ]
+    if not wanted:
         return
     recipe, options = NEURONS[neuron]
     source = read(weights_path(MODEL))
     train = load_data("fashion-mnist:train", ((28, 28, 1),), limit=1000)
     test = load_data("fashion-mnist:test", ((28, 28, 1),), limit=n_images)
     graph = convert(source, train.inputs, recipe=recipe, n_steps=n_steps, options=options).graph
-    for code, seed in missing:
-        reader, started = Reader(graph), time.process_time()
-        entry: dict[str, Any] = {"n_images": n_images}
+    for code, seed in wanted:
+        started = time.process_time()
         try:
-            run = evaluate(graph, test.inputs, test.labels, n_threads=1, observe=reader,
-                           encoder=make_encoder(code, seed))  # fmt: skip
+            entry = simulate(graph, test.inputs, test.labels, code, seed)
         except SimulationError as error:
-            entry["refused"] = str(error)
-        else:
-            entry["operations"] = run.synaptic_operations_per_sample
-            for name in reader.names:
-                parts = zip(*reader.parts[name], strict=True)
-                decisions, tied, silent = (np.concatenate(each) for each in parts)
-                entry[name] = {
-                    "right": int((decisions == test.labels).sum()),
-                    "ties": float(tied.mean()),
-                    "silent": float(silent.mean()),
-                }
-        entry["cpu_seconds"] = round(time.process_time() - started, 1)
-        store[f"{neuron}|{n_steps}|{code}|{seed}"] = entry
-        STORE.write_text(json.dumps(store, indent=1) + "\n")
+            entry = {"refused": str(error)}
+        entry |= {"n_images": n_images, "cpu_seconds": round(time.process_time() - started, 1)}
+        keep(f"{neuron}|{n_steps}|{code}|{seed}", entry)
         print(neuron, n_steps, code, seed, entry, flush=True)
+
+
+def simulate(graph: Any, inputs: Any, labels: Any, code: str, seed: int) -> dict[str, Any]:
+    """Return what every read-out makes of one run."""
+    names = ["potential"] if "schedule" in graph.metadata else list(DECODERS)
+    readout, scale = read_readouts(graph)[0], find_scale(graph)
+    runner = ENGINES["event"](graph, n_threads=1, encoder=make_encoder(code, seed))
+    operations, parts = 0, {name: [] for name in names}
+    for _, batch in batches(inputs, BATCH_SIZE):
+        run = runner.run(batch, graph.metadata["n_steps"])
+        operations += sum(int(steps.sum()) for steps in run.synaptic_operations.values())
+        for name in names:
+            found = make_decoder(name).decide(run.outputs[0], readout, scale)
+            parts[name].append((found.decisions[-1], found.tied[-1], found.silent[-1]))
+    entry: dict[str, Any] = {"operations": operations / len(labels)}
+    for name in names:
+        columns = zip(*parts[name], strict=True)
+        decisions, tied, silent = (np.concatenate(each) for each in columns)
+        entry[name] = {
+            "right": int((decisions == labels).sum()),
+            "ties": float(tied.mean()),
+            "silent": float(silent.mean()),
+        }
+    return entry
+
+
+def load() -> dict[str, Any]:
+    """Return what was measured so far."""
+    return json.loads(STORE.read_text()) if STORE.exists() else {}
+
+
+def keep(key: str, entry: dict[str, Any]) -> None:
+    """Add a cell to the store, which another process may have changed."""
+    store = load() | {key: entry}
+    fresh = STORE.with_suffix(f".{os.getpid()}")
+    fresh.write_text(json.dumps(dict(sorted(store.items())), indent=1) + "\n")
+    fresh.replace(STORE)
 
 
 def write_table(store: dict[str, Any]) -> str:
     """Return the tables as Markdown: accuracy in percent, half the 95 % interval, ties."""
     lines = [f"# Codes, read-outs and neurons on {MODEL}", "", ABOUT]
+    heads = " | ".join(f"`{name}`" for name in DECODERS)
     for n_steps in STEPS:
-        cells = [entry for key, entry in store.items() if key.split("|")[1] == str(n_steps)]
-        sizes = sorted({entry["n_images"] for entry in cells})
-        heads = " | ".join(f"`{name}`" for name in DECODERS)
         lines += [
             "",
-            f"## T = {n_steps}, {' or '.join(map(str, sizes))} images",
+            f"## T = {n_steps}",
             "",
-            f"| neuron | code | {heads} |",
-            "|---|---|---|---|---|---|",
+            f"| neuron | code | images | {heads} |",
+            "|---" * 7 + "|",
         ]
         for neuron in NEURONS:
             for code in CODES:
-                found = [
-                    entry for key, entry in store.items()
-                    if key.startswith(f"{neuron}|{n_steps}|{code}|")
-                ]  # fmt: skip
+                start = f"{neuron}|{n_steps}|{code}|"
+                found = [entry for key, entry in store.items() if key.startswith(start)]
                 if not found:
                     continue
+                sizes = sorted({entry["n_images"] for entry in found})
+                row = f"| {neuron} | `{code}` | {' or '.join(map(str, sizes))} |"
                 if "refused" in found[0]:
-                    lines.append(f"| {neuron} | `{code}` | - | - | - | - |")
+                    lines.append(f"| {neuron} | `{code}` | - | - | - | - | - |")
                     continue
                 shown = " | ".join(_cell(found, name) for name in DECODERS)
-                lines.append(f"| {neuron} | `{code}` | {shown} |")
+                lines.append(f"{row} {shown} |")
     return "\n".join([*lines, ""])
 
 
@@ -151,13 +165,11 @@ def _cell(found: list[dict[str, Any]], name: str) -> str:
 def main() -> None:
     """Measure what is missing, and write the table."""
     n_images = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
-    store = json.loads(STORE.read_text()) if STORE.exists() else {}
     steps = [int(sys.argv[2])] if len(sys.argv) > 2 else STEPS
-    neurons = sys.argv[3:4] or NEURONS
     for n_steps in steps:
-        for neuron in neurons:
-            measure(neuron, n_steps, store, n_images)
-            (RESULTS / "codes.md").write_text(write_table(store))
+        for neuron in sys.argv[3:] or NEURONS:
+            measure(neuron, n_steps, n_images)
+            (RESULTS / "codes.md").write_text(write_table(load()))
 
 
 if __name__ == "__main__":
