@@ -61,6 +61,8 @@ def make_bits(terms: tuple[Term, ...], shape: tuple[int, ...], arena: Arena) -> 
         return None
     (term,) = terms
     sites = term.sites
+    if sites.are_levels:
+        return None
     n_sources = int(np.diff(sites.first_source).max(initial=0))
     n_slots = term.n_kernels * n_sources
     per_word = max(1, WORD // sites.n_channels)

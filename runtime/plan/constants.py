@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +38,7 @@ class Constants:
 
 @dataclass(frozen=True, eq=False)
 class ConstantConv:
-    """A convolution of a constant operand that gives its result channels last.
+    """A convolution of an operand that is there as values; its result has channels last.
 
     Attributes:
         operand: Name of the operand.
@@ -51,7 +52,7 @@ class ConstantConv:
     weight: Array
     bias: Array
 
-    def add_to(self, total: Array, constants: Constants) -> None:
+    def add_to(self, total: Array, constants: Constants | Mapping[str, Array]) -> None:
         """Add the results to total [N, positions, C_out or more]; samples are independent."""
         value = constants[self.operand]
         flat = value.reshape(len(value), -1)

@@ -13,7 +13,7 @@ from ..kernels.shape import n_together
 from .layouts import aligned, mask_places
 from .memory import Arena
 from .terms import Columns, Term
-from .views import MAX_LEVEL, WORD, Ints, line_length, n_words, split_shape
+from .views import MAX_LEVEL, MAX_SIGNED, WORD, Ints, line_length, n_words, split_shape
 
 WIDTHS = (16, 32, 64)
 """Channels of a block: one, two or four vectors of AVX-512."""
@@ -105,7 +105,9 @@ def make_gather(terms: tuple[Term, ...], shape: tuple[int, ...], arena: Arena) -
     width = next((width for width in widths if n_channels <= width), widths[-1])
     n_blocks = -(-n_channels // width)
     divisors = {term.divisor for term in terms} or {1}
-    values = np.arange(MAX_LEVEL + 1, dtype=np.float32)
+    bytes_ = np.arange(MAX_LEVEL + 1).astype(np.uint8)
+    is_signed = arena.max_level == MAX_SIGNED
+    values = (bytes_.view(np.int8) if is_signed else bytes_).astype(np.float32)
     factors = [np.float32(1 / term.divisor) for term in terms]
     if len(divisors) == 1:  # dividing the level rounds as the definition of the mean does
         values /= np.float32(divisors.pop())

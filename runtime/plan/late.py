@@ -31,6 +31,22 @@ def product_kernels() -> Any:
 
 
 @functools.cache
+def stepped_kernels() -> Any:
+    """Return the module of the kernels of neurons beside IntegrateFire."""
+    from ..kernels import stepped
+
+    return stepped
+
+
+@functools.cache
+def level_kernels() -> Any:
+    """Return the module of the kernels for levels."""
+    from ..kernels import levels
+
+    return levels
+
+
+@functools.cache
 def dense_kernels() -> Any:
     """Return the module of the kernel for many spikes."""
     from ..kernels import dense

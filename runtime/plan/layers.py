@@ -34,6 +34,7 @@ class Bias:
         convs: Convolutions of what is the same at every step.
         constants: Other nodes whose value for the sample is added.
         blocks: Nodes whose values for every step are added.
+        moving: Convolutions of such nodes.
         n_positions: Of the layer.
     """
 
@@ -41,6 +42,7 @@ class Bias:
     convs: tuple[ConstantConv, ...]
     constants: tuple[str, ...]
     blocks: tuple[str, ...]
+    moving: tuple[ConstantConv, ...]
     n_positions: int
 
     def begin(self, memory: Memory, n_steps: int) -> None:
@@ -71,7 +73,7 @@ class Bias:
             n_stored: Steps of a block.
         """
         same: Array = memory.arrays[self]
-        if not self.blocks:
+        if not self.blocks and not self.moving:
             return same
         key = (self, "blocks")
         if key not in memory.arrays:
@@ -82,6 +84,10 @@ class Bias:
         for name in self.blocks:
             values = memory.blocks[name].reshape(memory.n_samples, n_steps, -1, self.n_positions)
             total[..., : values.shape[2]] += values.swapaxes(2, 3)
+        for conv in self.moving:
+            by_sample = memory.blocks[conv.operand].reshape(memory.n_samples, n_steps, -1)
+            for steps, now in zip(by_sample, total, strict=True):
+                conv.add_to(now, {conv.operand: steps})
         return total
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ...converter.ir import Array
 from .constants import Constants
-from .views import WORD, Ints, Sites, n_words, split_shape
+from .views import MAX_LEVEL, WORD, Ints, Sites, n_words, split_shape
 
 SLACK = 64
 """Entries behind the last event, and behind the last level, that kernels may overwrite."""
@@ -30,7 +30,9 @@ class Arena:
     Attributes:
         n_steps: Steps of a block.
         layers: Place of the first word, by node.
-        poolings: Likewise, by sites; among other words.
+        poolings: Likewise, by sites, of sums and of levels; among other words.
+        levels: Likewise, by node that sends levels.
+        max_level: Of sums of spikes or levels, in magnitude; MAX_SIGNED if some are negative.
         n_layer_words: Of all layers.
         n_pooling_words: Of all poolings.
         n_ids: The most events of a line of outputs in one step.
@@ -42,6 +44,8 @@ class Arena:
     n_steps: int
     layers: dict[str, int] = field(default_factory=dict)
     poolings: dict[Sites, int] = field(default_factory=dict)
+    levels: dict[str, int] = field(default_factory=dict)
+    max_level: int = MAX_LEVEL
     n_layer_words: int = 0
     n_pooling_words: int = 0
     n_ids: int = 0
@@ -59,6 +63,11 @@ class Arena:
         """Make room for sums of spikes."""
         self.poolings[sites] = self.n_pooling_words
         self.n_pooling_words += sites.n_positions * n_words(sites.n_channels) * self.n_steps
+
+    def add_levels(self, sites: Sites) -> None:
+        """Make room for the levels of a node."""
+        self.levels[sites.layer] = self.n_pooling_words
+        self.add_pooling(sites)
 
     def first_word(self, sites: Sites) -> int:
         """Return where the words of sites begin, among those of poolings if they are one."""
@@ -94,7 +103,7 @@ class Memory:
     Attributes:
         masks: Spikes of all layers, [samples, words].
         unions: Which sums of spikes are not zero, for all poolings, [samples, words].
-        source_levels: Those sums, [samples, 64 per word].
+        source_levels: Those sums, and levels, [samples, 64 per word].
         ids: Events of a line of outputs, for all steps of a block, like the next two.
         levels: How many spikes they stand for.
         offsets: Where those of a column and step begin.
@@ -113,7 +122,8 @@ class Memory:
         counts: Spikes by node of these samples, [samples, positions, channels]; empty if not
             wanted.
         first_step: Of this block.
-        last_spike: Steps of each sample after which no neuron of TallyStage has fired so far.
+        last_spike: Steps of each sample after which no neuron of TallyStage or SteppedStage
+            has fired so far.
         n_samples: How many are simulated.
         n_as_steps: If not 0, the steps are so many samples, simulated for one step each.
     """

@@ -16,7 +16,7 @@ from ...converter.ir import (
 )
 from ..simulation import fan_outs
 from .affine import Affine
-from .constants import find_constant_conv
+from .constants import MAX_PRODUCTS, find_constant_conv
 from .gather import Gather, make_gather
 from .layers import Bias, CurrentStage
 from .layouts import fill_up
@@ -33,8 +33,11 @@ from .stages import (
     make_operations_stage,
     make_sum_stage,
 )
+from .stepped import SIGNED, SteppedStage, make_unpack_levels_stage
 from .terms import Current, scale_terms
 from .views import (
+    MAX_LEVEL,
+    MAX_SIGNED,
     Ints,
     Sites,
     View,
@@ -63,7 +66,7 @@ class Plan:
     def takes_samples(self) -> bool:
         """Whether the steps of a block may be samples that are simulated for one step each."""
         return not any(
-            isinstance(stage, TallyStage)
+            isinstance(stage, TallyStage | SteppedStage)
             or (isinstance(stage, ApplyStage) and isinstance(stage.node.op, StatefulOp))
             for stage in self.stages
         )
@@ -116,15 +119,17 @@ class Planner:
 
     def __post_init__(self) -> None:
         spiking = (type_.size for type_ in self.graph.types.values() if type_.spiking)
-        self.arena = Arena(steps_per_block(sum(spiking)))
+        signed = any(isinstance(node.op, SIGNED) for node in self.graph.nodes)
+        self.arena = Arena(
+            steps_per_block(sum(spiking)), max_level=MAX_SIGNED if signed else MAX_LEVEL
+        )
 
     def add(self, node: Node) -> None:
         """Find out how a node is computed; neurons are planned at once, others when needed."""
         rule = RULES.get(type(node.op))
         result = None if rule is None else rule(self, node)
         if rule is None and isinstance(node.op, Neuron):
-            self.block(node.name)
-            self.stages.append(TallyStage(node.name, node.op))
+            self.fall_back(node)
         if isinstance(result, View):
             self.views[node.name] = result
         elif isinstance(result, Current):
@@ -134,6 +139,13 @@ class Planner:
         elif isinstance(result, Affine):
             self.affines[node.name] = result
         self.count(node)
+
+    def fall_back(self, node: Node) -> None:
+        """Let neurons run in the reference engine's code."""
+        if not isinstance(node.op, Neuron):
+            raise TypeError(f"{node}: expected neurons")
+        self.block(node.name)
+        self.stages.append(TallyStage(node.name, node.op))
 
     def view(self, name: str) -> View | None:
         """Return a result as events, if it can be."""
@@ -166,6 +178,9 @@ class Planner:
         if known is not None:
             return known
         view = self.view(name)
+        if view is None and self.is_small_conv(name):
+            self.block(self.graph.by_name[name].inputs[0])
+            return Current((), nothing, convs=(name,))
         if view is None:
             self.block(name)
             return Current((), nothing, blocks=(name,))
@@ -174,6 +189,12 @@ class Planner:
             self.block(name)
             return Current((), nothing, blocks=(name,))
         return Current(terms, nothing)
+
+    def is_small_conv(self, name: str) -> bool:
+        """Return whether a result is a convolution that one layer takes, of few entries each."""
+        conv = find_constant_conv(self.graph, name)
+        is_used_once = len(self.graph.consumers[name]) == 1 and name not in self.graph.outputs
+        return conv is not None and len(conv.weight) <= MAX_PRODUCTS and is_used_once
 
     def sum(self, name: str) -> Current | None:
         """Return a result that was planned as a sum, or as scaled and shifted events."""
@@ -198,6 +219,9 @@ class Planner:
             self.stages.append(CurrentStage(name, shape, gather, bias, self.arena.n_steps))
         elif name in self.layers:
             self.stages.append(UnpackStage(name, shape))
+        elif name in self.arena.levels:
+            (part,) = self.views[name].parts
+            self.stages.append(make_unpack_levels_stage(name, shape, part, self.arena))
         else:
             for operand in node.inputs:
                 self.block(operand)
@@ -224,7 +248,9 @@ class Planner:
         convs = {name: find_constant_conv(self.graph, name) for name in current.constants}
         known = tuple(conv for conv in convs.values() if conv is not None)
         others = tuple(name for name in current.constants if convs[name] is None)
-        return Bias(static, known, others, current.blocks, split_shape(shape)[0])
+        moving = (find_constant_conv(self.graph, name) for name in current.convs)
+        found = tuple(conv for conv in moving if conv is not None)
+        return Bias(static, known, others, current.blocks, found, split_shape(shape)[0])
 
     def add_up(self, sites: Sites) -> None:
         """Make sure that sums of spikes are there."""

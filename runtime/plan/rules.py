@@ -9,7 +9,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...converter.ir import IntegrateFire, LeakyFire, Node, Op, SpikingMaxPool, StepInput, SumPool
+from ...converter.ir import (
+    BinaryWeighted,
+    Burst,
+    DifferentialFire,
+    FirstSpikeFire,
+    IntegrateFire,
+    LeakyFire,
+    Neuron,
+    Node,
+    Op,
+    SignedFire,
+    SpikingMaxPool,
+    StepInput,
+    SumPool,
+)
 from ...converter.ir.ops import (
     Add,
     AveragePool,
@@ -31,8 +45,8 @@ from .bits import Bits, make_bits
 from .gather import Gather
 from .layers import make_fire_stage
 from .layouts import by_position
-from .leaky import make_leaky_stage
-from .stages import TallyStage, make_max_pool_stage
+from .stages import make_max_pool_stage
+from .stepped import levels_of, make_stepped_stage, view_levels
 from .terms import Current, conv_terms, dense_terms, scale_terms
 from .views import View, concatenate, layer_of, pool, rearrange, view_layer
 
@@ -56,13 +70,29 @@ def _fire(planner: Planner, node: Node) -> View | None:
     return view_layer(node.name, shape)
 
 
-def _leaky(planner: Planner, node: Node) -> None:
-    if not isinstance(node.op, LeakyFire):
-        raise TypeError(f"{node}: expected LeakyFire")
-    planner.block(node.inputs[0])
-    planner.blocks.add(node.name)
-    planner.stages.append(make_leaky_stage(node, planner.graph.types[node.name].shape))
-    planner.stages.append(TallyStage(node.name, node.op))
+def _stepped(planner: Planner, node: Node) -> View | None:
+    if not isinstance(node.op, Neuron):
+        raise TypeError(f"{node}: expected neurons")
+    shape, arena = planner.graph.types[node.name].shape, planner.arena
+    levels = levels_of(node.op)
+    if levels is not None and levels.most > arena.max_level:
+        planner.fall_back(node)
+        return None
+    current = planner.current(node.inputs[0])
+    gather = planner.gather(current, shape)
+    bias = planner.bias(current, shape, gather.n_channels)
+    if levels is None:
+        view = view_layer(node.name, shape)
+        arena.add_layer(node.name, shape)
+        first_word = arena.layers[node.name]
+        planner.layers.add(node.name)
+    else:
+        view = view_levels(node.name, shape, levels)
+        (part,) = view.parts
+        arena.add_levels(part.sites)
+        first_word = arena.levels[node.name]
+    planner.stages.append(make_stepped_stage(node, shape, gather, bias, arena, first_word))
+    return view
 
 
 def _conv(planner: Planner, node: Node) -> Current | None:
@@ -102,6 +132,7 @@ def _add(planner: Planner, node: Node) -> Current:
         np.asarray(sum(current.static for current in currents), np.float32),
         tuple(name for current in currents for name in current.constants),
         tuple(name for current in currents for name in current.blocks),
+        tuple(name for current in currents for name in current.convs),
     )
 
 
@@ -150,7 +181,7 @@ def _pool(planner: Planner, node: Node) -> View | Affine | None:
     if affine.shift and any(map(any, window.padding)):
         return None
     divisor = 1 if isinstance(op, SumPool) else math.prod(window.kernel)
-    pooled = pool(view, window, divisor, shape)
+    pooled = pool(view, window, divisor, shape, planner.arena.max_level)
     return pooled and _as_before(planner, node, affine, pooled)
 
 
@@ -171,7 +202,12 @@ Rule = Callable[["Planner", Node], View | Current | Affine | None]
 
 RULES: dict[type[Op], Rule] = {
     IntegrateFire: _fire,
-    LeakyFire: _leaky,
+    LeakyFire: _stepped,
+    Burst: _stepped,
+    BinaryWeighted: _stepped,
+    SignedFire: _stepped,
+    FirstSpikeFire: _stepped,
+    DifferentialFire: _stepped,
     Conv: _conv,
     Dense: _conv,
     Scale: _scale,

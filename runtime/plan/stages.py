@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from ...converter.ir import Array, Neuron, Node, SpikingMaxPool, StatefulOp
-from .late import kernels
+from .late import kernels, level_kernels
 from .layouts import channels_first, layer_masks, mask_places, unpack
 from .memory import Arena, Memory
 from .views import WORD, Ints, Sites, line_length, n_words, split_shape, window_positions
@@ -90,6 +90,7 @@ class SumStage:
         n_sites: Words of a line.
         sources: As `add_up_spikes` takes them, like the next.
         first_source: See sources.
+        are_levels: The layer's spikes are levels, which are added up.
     """
 
     first_word: int
@@ -98,11 +99,26 @@ class SumStage:
     n_sites: int
     sources: Ints
     first_source: Ints
+    are_levels: bool
 
     def begin(self, memory: Memory) -> None:
         pass
 
     def run(self, memory: Memory, n_steps: int) -> None:
+        if self.are_levels:
+            level_kernels().add_up_levels(
+                memory.source_levels,
+                self.step_words,
+                self.sources,
+                self.first_source,
+                memory.n_samples,
+                n_steps,
+                self.n_steps,
+                self.n_sites,
+                memory.unions,
+                self.first_word,
+            )
+            return
         kernels().add_up_spikes(
             memory.masks,
             self.step_words,
@@ -122,7 +138,8 @@ def make_sum_stage(sites: Sites, arena: Arena) -> SumStage:
     """Return the stage that adds up the spikes of `sites`."""
     words, n_steps = n_words(sites.n_channels), arena.n_steps
     counts = np.diff(sites.first_source)
-    first = arena.layers[sites.layer] + mask_places(sites.layer_shape, n_steps)[sites.sources]
+    layers = arena.levels if sites.are_levels else arena.layers
+    first = layers[sites.layer] + mask_places(sites.layer_shape, n_steps)[sites.sources]
     places = (first[:, None] + np.arange(words)).T
     owners = np.repeat(np.arange(sites.n_positions), counts)
     # the lists of one position's words follow one another, each with the position's sources
@@ -134,6 +151,7 @@ def make_sum_stage(sites: Sites, arena: Arena) -> SumStage:
         sites.line_length * words,
         places.reshape(-1)[order].astype(np.int64),
         np.concatenate([[0], np.cumsum(np.repeat(counts, words))]).astype(np.int64),
+        sites.are_levels,
     )
 
 
@@ -250,11 +268,15 @@ class PackStage:
 
     def run(self, memory: Memory, n_steps: int) -> None:
         n_positions, n_channels = split_shape(self.shape)
-        values = memory.blocks[self.name].reshape(-1, n_steps, n_channels, n_positions)
-        bits = np.packbits(values.swapaxes(2, 3) != 0, axis=3, bitorder="little")
-        masks = memory.layers[self.name].view(np.uint8)
-        lines = bits.reshape(len(bits), n_steps, masks.shape[1], masks.shape[3], -1).swapaxes(1, 2)
-        masks[: len(bits), :, :n_steps, :, : lines.shape[4]] = lines
+        shape = (memory.n_samples, n_steps, n_channels, n_positions)
+        level_kernels().pack_values(
+            np.ascontiguousarray(memory.blocks[self.name].reshape(shape), np.float32),
+            memory.masks,
+            self.first_word,
+            line_length(self.shape),
+            self.n_steps,
+            n_words(n_channels),
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -160,9 +160,11 @@ class Current:
         static: [positions or 1, channels].
         constants: Nodes that are the same at every step.
         blocks: Nodes that are there as values.
+        convs: Small convolutions of nodes that are there as values.
     """
 
     terms: tuple[Term, ...]
     static: Array
     constants: tuple[str, ...] = ()
     blocks: tuple[str, ...] = ()
+    convs: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ WORD = 64
 
 MAX_LEVEL = 255
 """Spikes that an event can stand for."""
+MAX_SIGNED = 127
+"""Likewise where levels may be negative."""
 
 
 def n_words(n_channels: int) -> int:
@@ -39,7 +41,7 @@ def line_length(shape: tuple[int, ...]) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Sites:
-    """Spikes of a layer, or sums of the spikes of several of its positions.
+    """Spikes of a layer, or sums of the spikes or levels of several of its positions.
 
     Attributes:
         layer: Node whose spikes are listed.
@@ -49,6 +51,8 @@ class Sites:
         line_length: Positions of a line, of which P is a multiple.
         sources: Positions of the layer whose spikes are added up, P lists one after the other.
         first_source: [P + 1]: where each of the lists begins.
+        most: Magnitude of the largest level that the layer sends; 1 of spikes.
+        are_levels: The layer sends levels, see plan/stepped.py.
     """
 
     layer: str
@@ -58,13 +62,17 @@ class Sites:
     line_length: int
     sources: Ints
     first_source: Ints
+    most: int = 1
+    are_levels: bool = False
 
     @property
     def is_layer(self) -> bool:
         """Whether these are the layer's own spikes, position by position."""
         n_positions, _ = split_shape(self.layer_shape)
-        return len(self.sources) == self.n_positions == n_positions and bool(
-            (self.sources == np.arange(n_positions)).all()
+        return (
+            not self.are_levels
+            and len(self.sources) == self.n_positions == n_positions
+            and bool((self.sources == np.arange(n_positions)).all())
         )
 
 
@@ -119,10 +127,18 @@ def view_layer(layer: str, shape: tuple[int, ...]) -> View:
     return View(shape, (Part(sites, order, 1),))
 
 
+def as_levels(view: View, most: int, divisor: int) -> View:
+    """Return the view of a layer that sends levels up to `most`, `divisor` of which make 1."""
+    (part,) = view.parts
+    return replace(view, parts=(
+        replace(part, sites=replace(part.sites, most=most, are_levels=True), divisor=divisor),
+    ))  # fmt: skip
+
+
 def layer_of(view: View) -> str | None:
     """Return the layer whose spikes a view is, if it is nothing else and in the layer's order."""
     part = view.parts[0]
-    if len(view.parts) > 1 or part.sites.layer_shape != view.shape:
+    if len(view.parts) > 1 or part.sites.are_levels or part.sites.layer_shape != view.shape:
         return None
     plain = view_layer(part.sites.layer, view.shape).parts[0]
     same = np.array_equal(part.order, plain.order) and np.array_equal(
@@ -153,8 +169,10 @@ def concatenate(views: tuple[View, ...], axis: int, shape: tuple[int, ...]) -> V
     return View(shape, tuple(parts))
 
 
-def pool(view: View, window: Window, divisor: int, shape: tuple[int, ...]) -> View | None:
-    """Return the sums over windows, divided; None if the view cannot be pooled."""
+def pool(
+    view: View, window: Window, divisor: int, shape: tuple[int, ...], max_level: int
+) -> View | None:
+    """Return the sums over windows, divided; None if the view cannot be pooled, or is too large."""
     n_before, _ = split_shape(view.shape)
     n_behind, _ = split_shape(shape)
     taken = window_positions(window, view.shape[1:])
@@ -183,9 +201,11 @@ def pool(view: View, window: Window, divisor: int, shape: tuple[int, ...]) -> Vi
             line_length((sites.n_channels, *shape[1:])),
             np.concatenate(lists),
             np.cumsum([0, *map(len, lists)]),
+            sites.most,
+            sites.are_levels,
         )
         order = channels * n_behind + np.arange(n_behind)[:, None]
-        if np.diff(pooled.first_source).max(initial=0) > MAX_LEVEL:
+        if sites.most * np.diff(pooled.first_source).max(initial=0) > max_level:
             return None
         parts.append(Part(pooled, order, part.divisor * divisor))
     return View(shape, tuple(parts))
