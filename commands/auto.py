@@ -88,7 +88,7 @@ def run_search(
             options=method.options,
             keep_analog=keep_analog,
             calibration_name=f"{data.name}, {len(part)} drawn from them",
-            preprocessing=resolve_reading(source.graph, reading),
+            preprocessing=resolve_reading(source.graph, reading)["preprocessing"],
         ).graph
 
     with show_search() as show:

@@ -168,7 +168,7 @@ def convert(
             options=options,
             keep_analog=keep_analog,
             calibration_name=data.name,
-            preprocessing=resolve_reading(source.graph, reading),
+            preprocessing=resolve_reading(source.graph, reading)["preprocessing"],
             progress=show,
         )
     digest = write_snn(conversion.graph, output)

@@ -32,20 +32,41 @@ SHAPE_HELP = (
 )
 
 
+def parse_numbers(text: str) -> tuple[float, ...]:
+    """Return one number, or several with commas between them."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r}, expected numbers such as 0.5 or 0.5,0.4,0.6") from None
+
+
 def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say how data are read; the command gets them as `reading`."""
 
     @functools.wraps(command)
-    def gathered(*, input_scale: float | None, input_offset: float | None, **others: Any) -> Any:
-        flags = {name: others.pop(name) for name in ("shipped", "skip_broken")}
-        reading = {"scale": input_scale, "offset": input_offset, **flags}
+    def gathered(**others: Any) -> Any:
+        names = ("input_scale", "input_offset", "preprocess", "shipped", "skip_broken")
+        reading = {name: others.pop(name) for name in names}
         return command(reading=reading, **others)
 
     for option in (
         click.option("--skip-broken", is_flag=True, help="Leave out files that cannot be read."),
         click.option("--shipped", is_flag=True, help="Named data: only the shipped subset."),
-        click.option("--input-offset", type=float, help="Added to the inputs behind the scale."),
-        click.option("--input-scale", type=float, help="Factor; default: the .snn file's, or 1."),
+        click.option(
+            "--input-offset",
+            type=parse_numbers,
+            metavar="NUMBERS",
+            help="Added behind the scale: one number, or one per channel.",
+        ),
+        click.option(
+            "--input-scale",
+            type=parse_numbers,
+            metavar="NUMBERS",
+            help="Factor, or one per channel with commas; default: the .snn file's, or 1.",
+        ),
+        click.option(
+            "--preprocess", metavar="NAME", help="Of pixels 0..255: unit, tf, torch or caffe."
+        ),
     ):
         gathered = option(gathered)
     return gathered
@@ -118,11 +139,12 @@ def choose_steps(graph: Graph, n_steps: int | None) -> int:
 
 
 def resolve_reading(graph: Graph, reading: dict[str, Any]) -> dict[str, Any]:
-    """Return the options with the graph's scale and offset where none are given."""
-    from ..converter.convert import read_preprocessing
+    """Return the options with the graph's preprocessing where none is given."""
+    from ..converter.ir.preprocessing import choose_preprocessing, read_preprocessing
 
-    given = {key: value for key, value in reading.items() if value is not None}
-    return {**read_preprocessing(graph), **given}
+    others = dict(reading)
+    given = [others.pop(name, None) for name in ("preprocess", "input_scale", "input_offset")]
+    return {**others, "preprocessing": choose_preprocessing(read_preprocessing(graph), *given)}
 
 
 def _shapes(graph: Graph) -> tuple[tuple[int, ...], ...]:

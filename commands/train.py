@@ -253,7 +253,7 @@ def _convert(
     return convert_trained(
         path, graph, samples.inputs[:n_samples], recipe=options["recipe"],
         n_steps=options["n_steps"], calibration_name=samples.name,
-        preprocessing=resolve_reading(source.graph, reading), progress=show,
+        preprocessing=resolve_reading(source.graph, reading)["preprocessing"], progress=show,
     )  # fmt: skip
 
 
@@ -290,7 +290,7 @@ def _convert_untrained(
         conversion = convert(
             source, samples.inputs, recipe=options["recipe"] or "binary",
             n_steps=options["n_steps"] or 16, options=settings, calibration_name=samples.name,
-            preprocessing=resolve_reading(source.graph, reading), progress=show,
+            preprocessing=resolve_reading(source.graph, reading)["preprocessing"], progress=show,
         )  # fmt: skip
     digest = write_snn(conversion.graph, output)
     click.echo("binarized without training; `spikeport evaluate` says what that costs")

@@ -19,6 +19,7 @@ from .errors import DataError, GraphError, PassError, UnsupportedOpError
 from .frontends import Source, read
 from .ir import Array, Graph
 from .ir.interpret import check_inputs
+from .ir.preprocessing import NO_PREPROCESSING, Preprocessing
 from .ir.types import DEFAULT_N_STEPS, MAX_N_STEPS
 from .passes import PASSES, Keeps
 from .passes.place_poolings import MaxPooling
@@ -26,10 +27,6 @@ from .recipes import DEFAULT_RECIPE, choose_options
 
 if TYPE_CHECKING:
     import keras
-
-
-PREPROCESSING = {"scale": 1.0, "offset": 0.0}
-"""What networks are fed is x * scale + offset."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ def convert(
     options: Mapping[str, Mapping[str, Any]] | None = None,
     keep_analog: tuple[str, ...] = (),
     calibration_name: str = "array",
-    preprocessing: Mapping[str, Any] | None = None,
+    preprocessing: Preprocessing = NO_PREPROCESSING,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Conversion:
     """Turn a trained network into a spiking graph.
@@ -82,8 +79,8 @@ def convert(
         options: Options by pass, over those of the recipe.
         keep_analog: Nodes without a spiking translation that stay analog, on the mean so far.
         calibration_name: What the file says the samples are.
-        preprocessing: `scale` and `offset` that the samples went through, for the file: evaluation
-            does the same to its own.
+        preprocessing: What the samples went through, for the file: evaluation does the same to its
+            own.
         progress: Called with the name of every step before it runs.
 
     Raises:
@@ -146,29 +143,10 @@ def convert(
         "passes": applied,
         "n_steps": graph.metadata.get("schedule", {}).get("n_steps", n_steps),
         "calibration": describe_samples(samples, calibration_name),
-        "preprocessing": {
-            key: float((preprocessing or {}).get(key, default))
-            for key, default in PREPROCESSING.items()
-        },
+        "preprocessing": preprocessing.to_metadata(),
         "versions": _versions(),
     }
     return Conversion(graph.replace(metadata=metadata), tuple(log))
-
-
-def read_preprocessing(graph: Graph) -> dict[str, float]:
-    """Return the scale and offset of inputs that a graph's file says, 1 and 0 if it does not.
-
-    Raises:
-        DataError: The file says something else.
-    """
-    found = graph.metadata.get("preprocessing", PREPROCESSING)
-    is_plain = isinstance(found, dict) and found.keys() == PREPROCESSING.keys()
-    if not is_plain or any(type(value) not in {int, float} for value in found.values()):
-        raise DataError(
-            f"metadata: preprocessing is {found!r}, expected the numbers scale and offset",
-            hint="convert the network again",
-        )
-    return dict(found)
 
 
 def describe_samples(samples: tuple[Array, ...], name: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from ..converter.errors import DataError
 from ..converter.ir import Array, Samples
+from ..converter.ir.preprocessing import NO_PREPROCESSING, Preprocessing
 from ..converter.ir.types import DEFAULT_N_STEPS
 from .arrays import FORMS, MAX_BYTES, OpenedData, Shape, open_npy, open_npz, reading
 from .events import SUFFIXES, Recordings, find_layout, read_steps
@@ -52,15 +53,14 @@ def load_data(
     limit: int | None = None,
     labels: bool = True,
     shipped: bool = False,
-    scale: float = 1.0,
-    offset: float = 0.0,
+    preprocessing: Preprocessing = NO_PREPROCESSING,
     skip_broken: bool = False,
     n_steps: int = DEFAULT_N_STEPS,
     over_time: bool = False,
 ) -> Data:
     """Read a data set into memory. Arguments and errors as `open_data`."""
     opened = open_data(
-        spec, shapes, limit=limit, labels=labels, shipped=shipped, scale=scale, offset=offset,
+        spec, shapes, limit=limit, labels=labels, shipped=shipped, preprocessing=preprocessing,
         skip_broken=skip_broken, n_steps=n_steps, over_time=over_time,
     )  # fmt: skip
     inputs = tuple(_in_memory(spec, samples) for samples in opened.inputs)
@@ -74,8 +74,7 @@ def open_data(
     limit: int | None = None,
     labels: bool = True,
     shipped: bool = False,
-    scale: float = 1.0,
-    offset: float = 0.0,
+    preprocessing: Preprocessing = NO_PREPROCESSING,
     skip_broken: bool = False,
     n_steps: int = DEFAULT_N_STEPS,
     over_time: bool = False,
@@ -83,8 +82,8 @@ def open_data(
     """Open a data set in the layout of a network's inputs.
 
     Named data sets are scaled to 0..1; `.npz` arrays (x, or x0, x1, ... for several inputs, and
-    optionally y) and `.npy` files of such names are taken as they are; images are 0..255. The
-    network is fed x * scale + offset.
+    optionally y) and `.npy` files of such names are taken as they are; images are 0..255. What
+    the network is fed has gone through `preprocessing`.
 
     Args:
         spec: DATA as on the command line.
@@ -92,8 +91,7 @@ def open_data(
         limit: Only the first so many samples.
         labels: Read the labels; without, `y` of an .npz is not looked at.
         shipped: Use the shipped subset of a named data set.
-        scale: Factor on the samples.
-        offset: Added behind the factor.
+        preprocessing: Of every input.
         skip_broken: Leave out files that cannot be read; `Data.name` says how many.
         n_steps: T, into which recordings of events are cut.
         over_time: Samples have a time axis of their own, [N, T, ...]; recordings of events without
@@ -107,11 +105,6 @@ def open_data(
             f"number of samples {limit}, expected at least 1",
             hint="change --limit or --calibration-samples, or leave it out",
         )
-    if scale == 0 or not (math.isfinite(scale) and math.isfinite(offset)):
-        raise DataError(
-            f"input scale {scale:g}, offset {offset:g}, expected finite numbers and a scale not 0",
-            hint="the network is fed x * scale + offset; 1 and 0 change nothing",
-        )
     kind, _, rest = spec.partition(":")
     path = Path(rest if kind == "events" and rest else spec)
     wanted = tuple((n_steps, *shape) for shape in shapes) if over_time else shapes
@@ -121,10 +114,9 @@ def open_data(
     if images is not None:
         data = _fit_images(spec, images, shapes, limit)
     elif kind == "events" and rest:
-        if scale != 1 or offset != 0:
+        if preprocessing != NO_PREPROCESSING:
             raise DataError(
-                f"{spec}: input scale {scale:g}, offset {offset:g}, expected 1 and 0: events are "
-                "spikes",
+                f"{spec}: preprocessing {preprocessing}, expected none: events are spikes",
                 hint="the .snn file has others: give --input-scale 1 --input-offset 0",
             )
         data = _load_events(
@@ -142,10 +134,12 @@ def open_data(
     else:
         raise DataError(f"{spec}: no such data, expected {FORMS}", hint="check the spelling")
     data = data if labels else dataclasses.replace(data, labels=None)
-    if scale == 1 and offset == 0:
+    if preprocessing == NO_PREPROCESSING:
         return data
-    inputs = tuple(_Scaled(array, scale, offset) for array in data.inputs)
-    return OpenedData(inputs, data.labels, f"{data.name}, times {scale:g} plus {offset:g}")
+    for shape in shapes:
+        preprocessing.find_axis(shape)
+    inputs = tuple(_Preprocessed(array, preprocessing) for array in data.inputs)
+    return OpenedData(inputs, data.labels, f"{data.name}, {preprocessing}")
 
 
 def _no_time(spec: str) -> DataError:
@@ -270,12 +264,11 @@ def _list_classes(
 
 
 @dataclass(frozen=True, eq=False)
-class _Scaled:
-    """Samples times a factor plus an offset, worked out when they are asked for."""
+class _Preprocessed:
+    """Samples that are preprocessed when they are asked for."""
 
     samples: Samples
-    scale: float
-    offset: float
+    preprocessing: Preprocessing
 
     @property
     def shape(self) -> Shape:
@@ -286,8 +279,7 @@ class _Scaled:
         return len(self.samples)
 
     def __getitem__(self, part: slice) -> Array:
-        values = np.asarray(self.samples[part], np.float32)
-        return np.asarray(values * self.scale + self.offset, np.float32)
+        return self.preprocessing.apply(self.samples[part])
 
 
 def _in_memory(spec: str, samples: Samples) -> Array:

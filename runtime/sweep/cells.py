@@ -162,9 +162,9 @@ def _read(path: Path) -> Source:
 def _load_cached(
     spec: str, shapes: tuple[tuple[int, ...], ...], limit: int | None, options: tuple[Any, ...]
 ) -> Data:
-    labels, shipped, scale, offset, n_steps, over_time = options
+    labels, shipped, preprocessing, n_steps, over_time = options
     return load_data(
-        spec, shapes, limit=limit, labels=labels, shipped=shipped, scale=scale, offset=offset,
+        spec, shapes, limit=limit, labels=labels, shipped=shipped, preprocessing=preprocessing,
         n_steps=n_steps, over_time=over_time,
     )  # fmt: skip
 
@@ -177,7 +177,7 @@ def _load(cell: Cell, *, for_calibration: bool) -> Data:
     over_time = is_over_time(cell.code) and not for_calibration
     # other samples are the same for every T
     n_steps = cell.n_steps if over_time or spec.startswith("events:") else DEFAULT_N_STEPS
-    options = (not for_calibration, cell.shipped, cell.input_scale, cell.input_offset)
+    options = (not for_calibration, cell.shipped, cell.preprocessing)
     return _load_cached(spec, shapes, limit, (*options, n_steps, over_time))
 
 

@@ -11,6 +11,12 @@ from typing import Any
 
 from ...converter.errors import DataError, find
 from ...converter.files import read_bounded
+from ...converter.ir.preprocessing import (
+    NO_PREPROCESSING,
+    PREPROCESSINGS,
+    Preprocessing,
+    choose_preprocessing,
+)
 from ...converter.ir.types import DEFAULT_N_STEPS
 from ...converter.recipes import DEFAULT_RECIPE, choose_options
 from ..encoding import DEFAULT_CODE, make_encoder
@@ -36,6 +42,7 @@ class Cell:
         calibration_samples: The first so many.
         limit: Samples to evaluate; None for all.
         engine: Key of ENGINES.
+        preprocess: Key of PREPROCESSINGS; "" for the two numbers that follow.
         input_scale: Factor on inputs.
         input_offset: Added behind it.
         shipped: Named data: only the shipped subset.
@@ -52,18 +59,32 @@ class Cell:
     calibration_samples: int = 1000
     limit: int | None = None
     engine: str = DEFAULT_ENGINE
+    preprocess: str = ""
     input_scale: float = 1.0
     input_offset: float = 0.0
     shipped: bool = False
     code: str = DEFAULT_CODE
     seed: int = 0
 
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What samples go through.
+
+        Raises:
+            DataError: See `choose_preprocessing`.
+        """
+        if not self.preprocess:
+            return Preprocessing((self.input_scale,), (self.input_offset,))
+        scale = None if self.input_scale == 1 else (self.input_scale,)
+        offset = None if self.input_offset == 0 else (self.input_offset,)
+        return choose_preprocessing(NO_PREPROCESSING, self.preprocess, scale, offset)
+
 
 KINDS: dict[str, tuple[type, ...]] = {
     "model": (str,), "calibration": (str,), "data": (str,), "recipe": (str,), "n_steps": (int,),
     "options": (dict,), "calibration_samples": (int,), "limit": (int,), "engine": (str,),
-    "input_scale": (int, float), "input_offset": (int, float), "shipped": (bool,),
-    "code": (str,), "seed": (int,),
+    "preprocess": (str,), "input_scale": (int, float), "input_offset": (int, float),
+    "shipped": (bool,), "code": (str,), "seed": (int,),
 }  # fmt: skip
 """By key of a grid: the types of its values in the file."""
 
@@ -105,6 +126,8 @@ def read_sweep(path: Path) -> tuple[Cell, ...]:
     for cell in cells:
         choose_options(cell.recipe, cell.options)
         make_encoder(cell.code, cell.seed)
+        if cell.preprocess:
+            find(PREPROCESSINGS, cell.preprocess, "preprocess", DataError)
     unique = {repr(cell): cell for cell in cells}
     return tuple(unique.values())
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from spikeport.converter.convert import convert, describe_samples, read_preprocessing
+from spikeport.converter.convert import convert, describe_samples
 from spikeport.converter.equality import (
     Reference,
     choose_inputs,
@@ -20,6 +20,7 @@ from spikeport.converter.errors import (
 from spikeport.converter.frontends import Source, read
 from spikeport.converter.ir import Graph, IntegrateFire, Node, run
 from spikeport.converter.ir.ops import Conv, Dense, Flatten, Input, Relu, Sigmoid, Softmax
+from spikeport.converter.ir.preprocessing import Preprocessing, read_preprocessing
 from spikeport.converter.recipes import RECIPES, parse_options
 
 RANDOM = np.random.default_rng(5)
@@ -283,10 +284,16 @@ def test_operations_without_a_translation_are_refused_before_any_work():
 
 def test_preprocessing_is_kept_and_checked():
     source = small_source()
-    graph = convert(source, X, preprocessing={"scale": 2, "offset": 0.5}).graph
-    assert read_preprocessing(graph) == {"scale": 2.0, "offset": 0.5}
-    assert read_preprocessing(small_graph()) == {"scale": 1.0, "offset": 0.0}
-    for wrong in ({"scale": 1.0}, {"scale": "1", "offset": 0.0}, [1, 0]):
+    given = Preprocessing((2.0,), (0.5,))
+    graph = convert(source, X, preprocessing=given).graph
+    assert read_preprocessing(graph) == given
+    assert read_preprocessing(small_graph()) == Preprocessing()
+    wrong_ones = (
+        {"scale": 1.0}, {"scale": "1", "offset": 0.0}, [1, 0], {"scale": [], "offset": 0.0},
+        {"scale": 1.0, "offset": [0.0, None]}, {"scale": 1.0, "offset": 0.0, "mean": 1.0},
+        {"scale": 1.0, "offset": 0.0, "reverse_channels": 1},
+    )  # fmt: skip
+    for wrong in wrong_ones:
         damaged = graph.replace(metadata={"preprocessing": wrong})
         with pytest.raises(DataError, match=r"metadata: preprocessing is .*, expected the numbers"):
             read_preprocessing(damaged)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from spikeport.converter.errors import DataError
+from spikeport.converter.ir.preprocessing import Preprocessing
 from spikeport.models.datasets import load_data, open_data
 from spikeport.models.events import Events, bin_events, read_events
 
@@ -179,7 +180,10 @@ def test_inputs_that_events_cannot_feed(folder):
 
     refuse(r"events cannot feed an input of shape \(7,\), expected", shapes=((7,),))
     refuse(r"a folder of recordings feeds one input, the network takes 2", shapes=((2, 6, 5),) * 2)
-    refuse(r"input scale 2, offset 0, expected 1 and 0: events are spikes", scale=2.0)
+    refuse(
+        r"preprocessing times 2 plus 0, expected none: events are spikes",
+        preprocessing=Preprocessing((2.0,)),
+    )
     refuse(r"fashion-mnist:test: images have no time axis", "fashion-mnist:test", ((784,),),
            over_time=True, shipped=True)  # fmt: skip
     refuse(r"rec: images have no time axis", str(folder), over_time=True)
