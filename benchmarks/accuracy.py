@@ -23,7 +23,7 @@ from rich.progress import track
 
 from spikeport.converter.recipes import RECIPES
 from spikeport.runtime.results import decode
-from spikeport.runtime.sweep.cells import run_sweep
+from spikeport.runtime.sweep.cells import describe, run_sweep
 from spikeport.runtime.sweep.spec import Cell, read_sweep
 from spikeport.runtime.sweep.store import Row, open_store
 
@@ -137,17 +137,17 @@ def main(
     """Run what is missing and write the results."""
     store = store or CACHE / f"{sweep}.sqlite"
     store.parent.mkdir(exist_ok=True)
+    cells = read_sweep(FOLDER / f"{sweep}.toml")
     if not report_only:
-        cells = read_sweep(FOLDER / f"{sweep}.toml")
         chosen = [c for c in cells if not only or any(part in label(c) for part in only)]
         run_cells(chosen, store, jobs)
+    wanted = {describe(cell)[0] for cell in cells}  # a store keeps what other options gave, too
     with open_store(store, create=True) as opened:
-        rows = opened.rows()
-    order = {name: place for place, name in enumerate(("mlp", "lenet", "vgg", "resnet"))}
+        rows = [row for row in opened.rows() if row.key in wanted]
     places = {name: place for place, name in enumerate(RECIPES)}
     found = sorted(
-        (summarize(row) for row in rows if row.settings["recipe"] in places),
-        key=lambda c: (order[c["network"]], places[c["recipe"]], c["n_steps"]),
+        (summarize(row) for row in rows),
+        key=lambda c: (list(COSTS).index(c["network"]), places[c["recipe"]], c["n_steps"]),
     )
     document = {
         "python": platform.python_version(),

@@ -14,10 +14,15 @@ THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.85, 1.0, 1.15)
 """Thresholds that are tried, in 99.9 percentiles of the positive activations."""
 HELD_BACK = (0.0, 0.25, 0.5, 1.0)
 """Charges that are taken from the initial potential and given back by the bias, in thresholds."""
-N_JUDGED, N_LEAST = 64_000, 300
+MAX_HELD = 8
+"""Steps: where T is larger, charges are smaller by as much. It costs nothing after T steps, and
+early decisions are better."""
+N_JUDGED, N_LEAST = 256_000, 300
 """Entries times steps that a candidate is judged on; the least number of entries."""
 N_ROUNDS = 2
 """Corrections of the bias."""
+BLOCK = 512
+"""Entries that are simulated side by side."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +57,20 @@ def fit_neuron(
     is moved by the mean error, N_ROUNDS times; the least mean square error is chosen.
 
     Args:
-        currents: [M, T], of the spiking layers in front.
+        currents: [T, M], of the spiking layers in front.
         activations: [M], of the ANN.
         start: Initial potential in thresholds, with nothing held back.
         hold_back: Try all of HELD_BACK, else 0 only, which is right for constant currents.
     """
-    n_steps = currents.shape[1]
+    n_steps = len(currents)
     positive = activations[activations > 0]
     if not len(positive):
         return None
     scale = np.percentile(positive, 99.9)
-    held = HELD_BACK if hold_back and n_steps > 1 else (0.0,)
+    held = np.asarray(HELD_BACK) * min(1.0, MAX_HELD / n_steps)
+    held = held if hold_back and n_steps > 1 else held[:1]
     thresholds = np.repeat(np.asarray(scale * np.asarray(THRESHOLDS), np.float32), len(held))
-    charges = thresholds * np.tile(np.asarray(held, np.float32), len(THRESHOLDS))
+    charges = thresholds * np.tile(held.astype(np.float32), len(THRESHOLDS))
     potentials = np.asarray(start * thresholds - charges, np.float32)
     biases = np.asarray(charges / n_steps, np.float32)
     for _ in range(N_ROUNDS):
@@ -82,27 +88,34 @@ def measure_errors(
     """Return the mean square and the mean of  threshold * count / T - activation  of K neurons.
 
     Args:
-        currents: [M, T].
+        currents: [T, M].
         activations: [M].
         thresholds: [K]; reset by subtraction.
         potentials: [K], initial.
         biases: [K], added to every current.
     """
-    n_entries, n_steps = currents.shape
+    n_steps, n_entries = currents.shape
     square = np.zeros(len(thresholds))
     mean = np.zeros(len(thresholds))
+    potential = np.empty(BLOCK, np.float32)
+    count = np.empty(BLOCK, np.float32)
     for k in range(len(thresholds)):
         threshold, bias = thresholds[k], biases[k]
-        for m in range(n_entries):
-            potential, count = potentials[k], 0
+        for start in range(0, n_entries, BLOCK):
+            n_here = min(BLOCK, n_entries - start)
+            potential[:] = potentials[k]
+            count[:] = 0
             for t in range(n_steps):
-                potential += currents[m, t] + bias
-                if potential >= threshold:
-                    potential -= threshold
-                    count += 1
-            error = count * threshold / n_steps - activations[m]
-            square[k] += error * error
-            mean[k] += error
+                current = currents[t, start : start + n_here]
+                for m in range(n_here):
+                    u = potential[m] + (current[m] + bias)
+                    fired = u >= threshold
+                    potential[m] = u - threshold if fired else u
+                    count[m] += np.float32(1) if fired else np.float32(0)
+            for m in range(n_here):
+                error = count[m] * threshold / n_steps - activations[start + m]
+                square[k] += error * error
+                mean[k] += error
     return square / n_entries, mean / n_entries
 
 

@@ -89,6 +89,14 @@ class Window:
         )
         return view
 
+    def sums(self, x: Array) -> Array:
+        """Return the sum of every window of x, [N, C, windows...]; padding adds nothing."""
+        patches = self.patches(x, fill=0.0)
+        total = np.zeros((*x.shape[:2], *self.output_sizes(x.shape[2:])), np.float32)
+        for place in np.ndindex(*self.kernel):  # faster than a sum over axes that are not adjacent
+            total += patches[(slice(None), slice(None), *place)]
+        return total
+
     def coverage(self, sizes: tuple[int, ...]) -> Array:
         """Return for every position of [spatial...] how many window entries lie on it."""
         result = np.ones((), np.float32)

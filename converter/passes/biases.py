@@ -63,13 +63,16 @@ def _shifted(op: Op, shift: Array) -> Op:
     return dataclasses.replace(op, bias=op.bias + shift.reshape(-1))
 
 
-def apply_in_parts(op: Op, operands: Sequence[Array]) -> Array:
-    """Apply an op to many samples, a few at a time."""
-    parts = [
-        op.apply(*(operand[start : start + BATCH_SIZE] for operand in operands))
-        for start in range(0, len(operands[0]), BATCH_SIZE)
-    ]
-    return np.concatenate(parts)
+def apply_in_parts(op: Op, operands: Sequence[Array], result: Array | None = None) -> Array:
+    """Apply an op to many samples, a few at a time; return the result, filled if it is given."""
+    for start in range(0, len(operands[0]), BATCH_SIZE):
+        part = op.apply(*(operand[start : start + BATCH_SIZE] for operand in operands))
+        if result is None:
+            result = np.empty((len(operands[0]), *part.shape[1:]), part.dtype)
+        result[start : start + BATCH_SIZE] = part
+    if result is None:
+        raise ValueError("no samples")
+    return result
 
 
 def channel_means(values: Array) -> Array:

@@ -149,8 +149,9 @@ class _FittedLayers(SpikingLayers):
         n_different, n_samples, n_channels, n_places = currents.shape
         drawn = draw_entries(n_samples * n_places, self.n_steps)
         sample, place = np.divmod(drawn, n_places)
-        seen = np.moveaxis(currents[:, sample, :, place], 2, 0)  # [C, M, T or 1]
-        seen = np.ascontiguousarray(np.broadcast_to(seen, (*seen.shape[:2], self.n_steps)))
+        seen = currents[:, sample, :, place].T  # [C, T or 1, M]
+        shape = (n_channels, self.n_steps, len(drawn))
+        seen = np.ascontiguousarray(np.broadcast_to(seen, shape))
         chosen = np.ascontiguousarray(wanted[sample, :, place].T)
         spread = SPREAD * (1 - 1 / self.n_steps)  # with one step there is nothing to spread
         if node.name in self.graph.outputs:

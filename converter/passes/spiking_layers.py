@@ -13,9 +13,9 @@ from ..ir.ops import Input, QuantizedRelu, Relu
 from .biases import apply_in_parts
 from .insert_neurons import insert_neurons
 
-MAX_ENTRIES = 2**27
-"""Currents of one layer that are held at a time, over steps and samples: 512 MiB."""
-MAX_STEPS = 6400
+MAX_ENTRIES = 3 * 2**27
+"""Currents of one layer that are held at a time, over steps and samples: 1.5 GiB."""
+MAX_STEPS = 12_800
 """Of all samples together: the more steps, the less there is to measure, and the less it varies."""
 
 
@@ -51,7 +51,9 @@ class SpikingLayers:
         n_used = max(1, min(n_samples, MAX_STEPS // n_steps, MAX_ENTRIES // (n_steps * largest)))
         samples = check_inputs(graph, tuple(array[:n_used] for array in calibration))
         self._fed = dict(zip(graph.inputs, samples, strict=True))
-        self._spiking = {node.name: node.op for node in insert_neurons(to_relus(graph)).nodes}
+        spiking = insert_neurons(to_relus(graph))
+        self._spiking = {node.name: node.op for node in spiking.nodes}
+        self._varying = spiking.varying
         self._uses = Counter(operand for node in graph.nodes for operand in node.inputs)
         self._exact: dict[str, Array] = {}
         self._trains: dict[str, Array] = {}  # [T or 1, N, ...]; of neurons one byte per spike
@@ -88,8 +90,8 @@ class SpikingLayers:
         return np.asarray(mean * self._unit(name), np.float32)
 
     def varies(self, name: str) -> bool:
-        """Return whether a result is not the same at all steps."""
-        return len(self._trains[name]) > 1
+        """Return whether a result comes of spikes."""
+        return name in self._varying
 
     def _add(self, node: Node) -> None:
         if isinstance(node.op, Input):
@@ -116,7 +118,7 @@ class SpikingLayers:
             if isinstance(op, StatefulOp) and state is not None:
                 sent[step], state = op.step(operands[0], state)
             else:
-                sent[step] = apply_in_parts(op, operands)
+                apply_in_parts(op, operands, sent[step])
         return sent
 
     def _unit(self, name: str) -> Array:

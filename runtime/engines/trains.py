@@ -52,6 +52,8 @@ class Trains:
         self._currents: dict[str, Array] = {}
         """Sums by neuron that fires while they flow, and by pulse."""
         self._sorted: dict[str, Sorted] = {}
+        self._last: dict[str, tuple[int, Array]] = {}
+        """By node a step, and the sum up to it: steps are mostly asked for in order."""
         self._active: dict[str, frozenset[int]] = {}
 
     def add(self, node: Node, operands: list[Array], value: Array) -> None:
@@ -138,7 +140,12 @@ class Trains:
         if name not in known:
             node = self.graph.by_name[name]
             if name in self.counts or isinstance(node.op, SpikingMaxPool):
-                known[name] = self._until(name, step) - self._until(name, step - 1)
+                last, before = self._last.get(name, (-1, np.zeros(1, np.float32)))
+                if last != step - 1:
+                    before = self._until(name, step - 1)
+                now = self._until(name, step)
+                self._last[name] = step, now
+                known[name] = now - before
             elif isinstance(node.op, Pulse):
                 flows = np.float32(step < node.op.n_steps)
                 known[name] = self._currents[name] * flows

@@ -64,13 +64,11 @@ class AveragePool(Op):
 
     def apply(self, *arrays: Array) -> Array:
         x = arrays[0]
-        n_axes = len(self.kernel)
-        axes = tuple(range(2, 2 + n_axes))
-        total = self.window.patches(x, fill=0.0).sum(axis=axes)
+        total = self.window.sums(x)
         if self.count_padding or not any(map(any, self.padding)):
             return np.asarray(total / np.float32(math.prod(self.kernel)), np.float32)
         ones = np.ones((1, 1, *x.shape[2:]), np.float32)
-        return np.asarray(total / self.window.patches(ones, fill=0.0).sum(axis=axes), np.float32)
+        return np.asarray(total / self.window.sums(ones), np.float32)
 
     @property
     def window(self) -> windows.Window:

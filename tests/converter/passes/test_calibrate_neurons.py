@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from spikeport.converter.calibration import spiking_fit
 from spikeport.converter.calibration.spiking_fit import fire, fit_neuron, measure_errors
 from spikeport.converter.errors import PassError
 from spikeport.converter.ir import Graph, IntegrateFire, Node, run
@@ -13,7 +14,7 @@ from spikeport.runtime.engines.reference import simulate
 
 def test_errors_by_hand():
     # potential .5, threshold 1: .5+.5 fires, 0, .5, 1 fires: 2 of 4 spikes; wanted .25 and 1
-    currents = np.float32([[0.5, 0, 0.5, 0.5], [1, 1, 1, 1]])
+    currents = np.ascontiguousarray(np.float32([[0.5, 0, 0.5, 0.5], [1, 1, 1, 1]]).T)
     square, mean = measure_errors(
         currents, np.float32([0.25, 1]), *np.float32([[1.0], [0.5], [0.0]])
     )
@@ -41,7 +42,7 @@ def test_fire_is_what_the_neuron_means(n_different):
 def test_late_currents_want_another_neuron():
     """All charge arrives in the last steps: no more than two spikes can follow."""
     activations = np.linspace(0, 1, 500, dtype=np.float32)
-    currents = np.ascontiguousarray((np.float32([0, 0, 2, 2])[:, None] * activations).T)
+    currents = np.float32([0, 0, 2, 2])[:, None] * activations
     fitted = fit_neuron(currents, activations)
     given = np.float32([[fitted.threshold], [fitted.initial_potential], [fitted.bias]])
     square, mean = measure_errors(currents, activations, *given)
@@ -55,13 +56,25 @@ def test_charge_is_held_back_where_early_currents_are_taken_back():
     activations = np.float32([0, 0.5] * 200 + [1])
     early = np.float32([1.2, 0, 0, 0, -1.2, 0, 0, 0])
     currents = np.where(activations[:, None] > 0, activations[:, None], early)
-    fitted = fit_neuron(np.ascontiguousarray(currents), activations)
+    fitted = fit_neuron(np.ascontiguousarray(currents.T), activations)
     assert fitted.initial_potential < 0
     assert fitted.bias > 0
 
 
+def test_less_charge_is_held_back_where_there_are_many_steps(monkeypatch):
+    """A quarter of a threshold is just enough here, and the most at 32 steps."""
+    monkeypatch.setattr(spiking_fit, "THRESHOLDS", (1.0,))
+    activations = np.float32([0, 0.5] * 200)
+    early = np.zeros(32, np.float32)
+    early[0], early[4] = 0.34, -0.34
+    currents = np.where(activations[:, None] > 0, activations[:, None], early)
+    fitted = fit_neuron(np.ascontiguousarray(currents.T), activations)
+    assert fitted.initial_potential == pytest.approx((0.5 - 8 / 32) * 0.5)
+    assert fitted.bias == pytest.approx(8 / 32 * 0.5 / 32)
+
+
 def test_silent_channel_has_no_fit():
-    currents = np.full((9, 4), -1, np.float32)
+    currents = np.full((4, 9), -1, np.float32)
     assert fit_neuron(currents, np.zeros(9, np.float32)) is None
 
 
@@ -101,11 +114,14 @@ def test_outputs_come_closer_than_with_percentiles(sample_graph):
             assert ((node.op.initial_potential > -1) & (node.op.initial_potential < 1)).all()
 
 
-def test_weights_stay_if_asked_to(sample_graph):
+@pytest.mark.parametrize("n_steps", [1, 4])
+def test_weights_stay_if_asked_to(sample_graph, n_steps):
     graph = simplify(sample_graph)
     calibration = random_inputs(graph, 60)
     kept, moved = (
-        PASSES["calibrate_neurons"](graph, calibration=calibration, n_steps=4, fit_weights=given)
+        PASSES["calibrate_neurons"](
+            graph, calibration=calibration, n_steps=n_steps, fit_weights=given
+        )
         for given in (False, True)
     )
     layers = [node.name for node in graph.nodes if hasattr(node.op, "weight")]
