@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numba
 import numpy as np
@@ -40,6 +41,24 @@ class Neuron:
     bias: float
 
 
+class Firing(Protocol):
+    """What `fit_neuron` needs to know of neurons that fire in another way."""
+
+    @property
+    def slowness(self) -> int:
+        """Steps from one spike to the next at least."""
+
+    def measure_errors(
+        self,
+        currents: Array,
+        activations: Array,
+        thresholds: Array,
+        potentials: Array,
+        biases: Array,
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Do what the function `measure_errors` does."""
+
+
 def draw_entries(n_entries: int, n_steps: int) -> npt.NDArray[np.int64]:
     """Return which entries of a channel `fit_neuron` is to see, the same ones every time."""
     random = np.random.default_rng(0)
@@ -47,7 +66,12 @@ def draw_entries(n_entries: int, n_steps: int) -> npt.NDArray[np.int64]:
 
 
 def fit_neuron(
-    currents: Array, activations: Array, *, start: float = 0.5, hold_back: bool = True
+    currents: Array,
+    activations: Array,
+    *,
+    start: float = 0.5,
+    hold_back: bool = True,
+    dynamics: Firing | None = None,
 ) -> Neuron | None:
     """Return the neuron whose spike counts come closest to the activations; None if all are 0.
 
@@ -61,6 +85,7 @@ def fit_neuron(
         activations: [M], of the ANN.
         start: Initial potential in thresholds, with nothing held back.
         hold_back: Try all of HELD_BACK, else 0 only, which is right for constant currents.
+        dynamics: How the neurons fire; None is reset by subtraction and nothing else.
     """
     n_steps = len(currents)
     positive = activations[activations > 0]
@@ -69,14 +94,17 @@ def fit_neuron(
     scale = np.percentile(positive, 99.9)
     held = np.asarray(HELD_BACK) * min(1.0, MAX_HELD / n_steps)
     held = held if hold_back and n_steps > 1 else held[:1]
+    if dynamics is not None:
+        scale = scale * dynamics.slowness
+    measure = measure_errors if dynamics is None else dynamics.measure_errors
     thresholds = np.repeat(np.asarray(scale * np.asarray(THRESHOLDS), np.float32), len(held))
     charges = thresholds * np.tile(held.astype(np.float32), len(THRESHOLDS))
     potentials = np.asarray(start * thresholds - charges, np.float32)
     biases = np.asarray(charges / n_steps, np.float32)
     for _ in range(N_ROUNDS):
-        _, mean = measure_errors(currents, activations, thresholds, potentials, biases)
+        _, mean = measure(currents, activations, thresholds, potentials, biases)
         biases = np.asarray(biases - mean, np.float32)
-    square, _ = measure_errors(currents, activations, thresholds, potentials, biases)
+    square, _ = measure(currents, activations, thresholds, potentials, biases)
     best = int(np.argmin(square))
     return Neuron(float(thresholds[best]), float(potentials[best]), float(biases[best]))
 

@@ -7,13 +7,15 @@ import dataclasses
 import numpy as np
 
 from ..calibration import least_squares
-from ..calibration.spiking_fit import N_ROUNDS, Neuron, draw_entries, fire, fit_neuron
+from ..calibration.dynamics import Dynamics, dynamics_of
+from ..calibration.spiking_fit import N_ROUNDS, Neuron, draw_entries, fit_neuron
 from ..calibration.thresholds import find_halves
 from ..errors import PassError
-from ..ir import Array, Graph, IntegrateFire, Node, Op
+from ..ir import Array, Graph, Node, Op, Reset
 from ..ir.ops import Conv, Dense, QuantizedRelu, Relu
 from .biases import add_biases, channel_means
-from .insert_neurons import insert_neurons
+from .insert_neurons import put_neurons
+from .neuron_options import FIRING, choose_neuron
 from .rescaling import rescale
 from .spiking_layers import SpikingLayers, to_relus
 
@@ -32,6 +34,12 @@ def calibrate_neurons(
     fit_weights: bool = True,
     ridge: float = 0.1,
     hold_back: bool = True,
+    reset: str = Reset.SUBTRACT,
+    leak: float = 0.0,
+    refractory: int = 0,
+    relative: float = 0.0,
+    decay: float = 0.5,
+    signed: bool = False,
 ) -> Graph:
     """Replace ReLUs by neurons fitted, layer by layer, to the spikes that arrive in T steps.
 
@@ -57,6 +65,12 @@ def calibrate_neurons(
         ridge: How strongly weights are kept, see calibration/least_squares.py.
         hold_back: Let neurons wait with a charge that comes back until step T: better after T
             steps, worse after few of them.
+        reset: As in insert_neurons, like the rest: everything is fitted to spikes of such neurons.
+        leak: See reset.
+        refractory: See reset.
+        relative: See reset.
+        decay: See reset.
+        signed: See reset.
 
     Raises:
         PassError: A layer is never active on the calibration inputs, or an option is out of range.
@@ -72,16 +86,27 @@ def calibrate_neurons(
             "a positive number",
             hint="500 and 0.1 are the defaults",
         )
+    make = choose_neuron(
+        initial_potential=0.5,
+        reset=reset,
+        leak=leak,
+        refractory=refractory,
+        relative=relative,
+        decay=decay,
+        signed=signed,
+        n_steps=n_steps,
+    )
     if not any(isinstance(node.op, Relu | QuantizedRelu) for node in graph.nodes):
         return graph  # nothing to fit
     layers = _FittedLayers(graph, calibration, n_steps, n_samples)
     layers.ridge = ridge if fit_weights else None
     layers.hold_back = hold_back
+    layers.dynamics = dynamics_of(make(1))
     layers.run()
     nodes = (dataclasses.replace(n, op=layers.ops.get(n.name, n.op)) for n in graph.nodes)
     fitted = to_relus(graph.replace(nodes=tuple(nodes)))
     corrected = add_biases(fitted, layers.shifts)
-    spiking = insert_neurons(rescale(corrected, layers.thresholds))
+    spiking = put_neurons(rescale(corrected, layers.thresholds), make)
     return _set_potentials(spiking, layers.potentials)
 
 
@@ -91,6 +116,7 @@ class _FittedLayers(SpikingLayers):
     Attributes:
         ridge: None keeps the weights.
         hold_back: See `fit_neuron`.
+        dynamics: How neurons fire.
         ops: By node, those with fitted weights.
         potentials: Initial ones by ReLU, in thresholds.
         shifts: Corrections of biases, by ReLU and output.
@@ -98,6 +124,7 @@ class _FittedLayers(SpikingLayers):
 
     ridge: float | None = None
     hold_back = True
+    dynamics = Dynamics()
 
     def __init__(
         self, graph: Graph, calibration: tuple[Array, ...], n_steps: int, n_samples: int
@@ -124,13 +151,13 @@ class _FittedLayers(SpikingLayers):
         thresholds, potentials, biases = np.array(
             [dataclasses.astuple(neuron) for neuron in neurons], np.float32
         ).T
-        spikes = np.empty((self.n_steps, *spread.shape[1:]), np.uint8)
+        spikes = np.empty((self.n_steps, *spread.shape[1:]), np.int8)
         wanted = channel_means(exact).reshape(-1)
         n_entries = self.n_steps * n_samples * spread.shape[3]
         for _ in range(N_ROUNDS):
-            counts = fire(spread, thresholds, potentials, biases, spikes)
+            counts = self.dynamics.fire(spread, thresholds, potentials, biases, spikes)
             biases = np.asarray(biases + wanted - thresholds * counts / n_entries, np.float32)
-        fire(spread, thresholds, potentials, biases, spikes)
+        self.dynamics.fire(spread, thresholds, potentials, biases, spikes)
         shape = (n_channels, *(1,) * (exact.ndim - 2))
         self.potentials[node.name] = (potentials / thresholds).reshape(shape)
         self.shifts[node.name] = biases.reshape(shape)
@@ -159,7 +186,7 @@ class _FittedLayers(SpikingLayers):
         starts = 0.5 + spread * (2 * ((np.arange(n_channels) + 1) * GOLDEN % 1) - 1)
         waits = self.hold_back and n_different > 1
         found = [
-            fit_neuron(*channel, start=float(start), hold_back=waits)
+            fit_neuron(*channel, start=float(start), hold_back=waits, dynamics=self.dynamics)
             for *channel, start in zip(seen, chosen, starts, strict=True)
         ]
         scale = float(np.abs(currents).max()) if node.name in find_halves(self.graph) else 0.0
@@ -175,7 +202,7 @@ class _FittedLayers(SpikingLayers):
 def _set_potentials(graph: Graph, potentials: dict[str, Array]) -> Graph:
     nodes = []
     for node in graph.nodes:
-        if isinstance(node.op, IntegrateFire) and node.name in potentials:
+        if isinstance(node.op, FIRING) and node.name in potentials:
             op = dataclasses.replace(node.op, initial_potential=potentials[node.name])
             node = dataclasses.replace(node, op=op)
         nodes.append(node)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
 from ..errors import PassError, UnsupportedOpError
-from ..ir import Graph, IntegrateFire, Node, Reset, SpikingMaxPool
+from ..ir import Graph, IntegrateFire, Neuron, Node, Reset, SpikingMaxPool
 from ..ir.analog import ANALOG, of_mean
 from ..ir.ops import BatchNorm, MaxPool, QuantizedRelu, Relu
 from .neuron_options import choose_neuron, leaking
@@ -71,6 +72,21 @@ def insert_neurons(
     )
     if refractory:
         graph = _slow_down(graph, refractory)
+    rests = {"leak": leak, "refractory": refractory, "relative": relative, "signed": signed}
+    given = [name for name, value in rests.items() if value]
+    given += ["reset"] * (reset != Reset.SUBTRACT)
+    for node in graph.nodes:
+        if isinstance(node.op, QuantizedRelu) and given:
+            raise PassError(
+                f"{given[0]}: {node} has neurons that training chose, expected none of "
+                "reset, leak, refractory, relative, signed",
+                hint="convert the network as it was before training under spiking constraints",
+            )
+    return put_neurons(graph, make)
+
+
+def put_neurons(graph: Graph, make: Callable[[int], Neuron]) -> Graph:
+    """Do what `insert_neurons` does, with neurons that `make` makes of a sample's rank."""
     kept = set(graph.metadata.get("keep_analog", ()))
     reasons = tuple(
         f"{node}: changes its result with the sum over time steps, expected at an output only"

@@ -34,35 +34,33 @@ def choose_neuron(
     Raises:
         PassError: An option is out of its range, or two of them exclude one another.
     """
-
-    def refuse(text: str, hint: str) -> PassError:
-        return PassError(f"insert_neurons: {text}", hint=hint)
-
     if reset not in set(Reset):
-        raise refuse(
+        raise PassError(
             f"reset {reset!r}, expected one of {', '.join(Reset)}",
-            "reset by subtraction loses no charge and is what rate coding wants",
+            hint="reset by subtraction loses no charge and is what rate coding wants",
         )
     if not 0 <= initial_potential < 1:
-        raise refuse(
+        raise PassError(
             f"initial_potential {initial_potential}, expected 0 <= value < 1",
-            "0.5, half the threshold, is the default",
+            hint="0.5, half the threshold, is the default",
         )
     for (name, hint), value in zip(SHARES.items(), (leak, decay), strict=True):
         if not 0 <= value < 1:
-            raise refuse(f"{name} {value}, expected 0 <= value < 1", hint)
+            raise PassError(f"{name} {value}, expected 0 <= value < 1", hint=hint)
     if not 0 <= relative < float("inf"):
-        raise refuse(f"relative {relative}, expected a number >= 0", "in thresholds; 0 is none")
+        raise PassError(
+            f"relative {relative}, expected a number >= 0", hint="in thresholds; 0 is none"
+        )
     if refractory < 0 or (n_steps is not None and refractory >= n_steps and refractory > 0):
-        raise refuse(
+        raise PassError(
             f"refractory {refractory}, expected 0 <= value < n_steps {n_steps}",
-            "a neuron that rests for a whole run fires once; rest less or take more --n-steps",
+            hint="a neuron that rests for a whole run fires once; rest less or take more --n-steps",
         )
     rests: dict[str, Any] = {"leak": leak, "refractory": refractory, "relative": relative}
     if signed and (any(rests.values()) or reset != Reset.SUBTRACT):
-        raise refuse(
+        raise PassError(
             "signed: goes with reset by subtraction, without leak and refractory periods",
-            "set one or the other",
+            hint="set one or the other",
         )
 
     def make(rank: int) -> Neuron:
