@@ -152,11 +152,7 @@ def choose_options(
     given = given or {}
     for name in given:
         if name not in chosen.passes:
-            raise PassError(
-                f"pass {name!r}: is not part of recipe {recipe}, expected one of "
-                f"{', '.join(chosen.passes)}",
-                hint="spikeport recipes lists the passes of every recipe",
-            )
+            raise _refuse_pass(recipe, name, given[name])
     result = {}
     for name in chosen.passes:
         checked = {
@@ -164,6 +160,42 @@ def choose_options(
         }
         result[name] = {**PASSES[name].options, **chosen.options.get(name, {}), **checked}
     return result
+
+
+def _refuse_pass(recipe: str, name: str, given: Mapping[str, Any]) -> PassError:
+    """Return why a recipe does not take the options of a pass."""
+    passes = RECIPES[recipe].passes
+    options = [f"{name}.{option}" for option in given]
+    shown = options[0] if options else name
+    if name in NEURON_PASSES:
+        for other, reason in WITHOUT_OPTIONS.items():
+            if other in passes:
+                return PassError(
+                    f"{shown}: {reason} in recipe {recipe}, expected a recipe that sends 0 and 1",
+                    hint="rate, light, ltb, classic and diehl take the options of neurons",
+                )
+        (other,) = (each for each in NEURON_PASSES if each in passes)
+        shared = [option for option in given if option in PASSES[other].options]
+        hint = f"recipe {recipe} chooses it by itself; light takes it"
+        if shared:
+            hint = f"use --set {other}.{shared[0]}={format_value(given[shared[0]])}"
+        return PassError(
+            f"{shown}: the neurons of recipe {recipe} come from {other}, expected its options",
+            hint=hint,
+        )
+    return PassError(
+        f"pass {name!r}: is not part of recipe {recipe}, expected one of {', '.join(passes)}",
+        hint="spikeport recipes lists the passes of every recipe",
+    )
+
+
+NEURON_PASSES = ("insert_neurons", "calibrate_neurons")
+"""Passes that take the options of neurons."""
+WITHOUT_OPTIONS = {
+    "insert_graded_neurons": "levels of a step would lose or keep charge that others stand for",
+    "insert_differential_neurons": "spikes say how a mean changes, which a leak or rest falsifies",
+}
+"""Pass that makes neurons without such options: why."""
 
 
 def parse_options(settings: tuple[str, ...]) -> dict[str, dict[str, Any]]:

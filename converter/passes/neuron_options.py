@@ -60,7 +60,7 @@ def choose_neuron(
     if signed and (any(rests.values()) or reset != Reset.SUBTRACT):
         raise PassError(
             "signed: goes with reset by subtraction, without leak and refractory periods",
-            hint="set one or the other",
+            hint="set reset=subtract, or leave signed out",
         )
 
     def make(rank: int) -> Neuron:

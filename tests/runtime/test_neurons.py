@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from spikeport.converter.convert import convert
-from spikeport.converter.errors import SimulationError
+from spikeport.converter.errors import PassError, SimulationError
 from spikeport.converter.exports.snn import decode_graph, encode_graph
-from spikeport.converter.ir import OPS, Graph, LeakyFire, Neuron, Node, Reset
+from spikeport.converter.ir import OPS, Graph, LeakyFire, Neuron, Node, Reset, SignedFire
 from spikeport.converter.ir.ops import Input
 from spikeport.converter.recipes import RECIPES
 from spikeport.runtime.encoding import Phase, Poisson
@@ -110,33 +110,90 @@ OPTIONS = {
 }
 
 
+REFUSED = {
+    "schedule_neurons": (r"is no integrate-and-fire neuron with reset", "leave out the options of"),
+    "insert_graded_neurons": (
+        r"insert_neurons\.\w+: levels of a step would lose or keep charge .* in recipe graded",
+        "rate, light, ltb, classic and diehl take the options",
+    ),
+    "insert_differential_neurons": (
+        r"insert_neurons\.\w+: spikes say how a mean changes, which a leak .* in recipe diff",
+        "rate, light, ltb, classic and diehl take the options",
+    ),
+}
+
+
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize(
     "recipe",
-    [
-        name
-        for name, recipe in RECIPES.items()
-        if "insert_neurons" in recipe.passes and "use_trained_thresholds" not in recipe.passes
-    ],
+    [name for name, recipe in RECIPES.items() if "use_trained_thresholds" not in recipe.passes],
 )
 def test_options_of_neurons_on_every_recipe(recipe, option, model):
-    """Causal recipes take them; schedules, which are exact, refuse them in one line."""
+    """Causal recipes that send 0 and 1 take them; the others refuse them in one line."""
     path, x = model
-    settings = {"insert_neurons": OPTIONS[option]}
-    if "schedule_neurons" in RECIPES[recipe].passes:
-        from spikeport.converter.errors import PassError
-
-        with pytest.raises(PassError, match="is no integrate-and-fire neuron with reset") as found:
-            convert(path, x, recipe=recipe, n_steps=8, options=settings)
-        assert "leave out the options of insert_neurons" in found.value.hint
-        return
+    passes = RECIPES[recipe].passes
+    name = "calibrate_neurons" if "calibrate_neurons" in passes else "insert_neurons"
+    settings = {name: dict(OPTIONS[option])}
+    for other, (message, hint) in REFUSED.items():
+        if other in passes:
+            with pytest.raises(PassError, match=message) as found:
+                convert(path, x, recipe=recipe, n_steps=8, options=settings)
+            assert hint in found.value.hint
+            return
     if (recipe, option) == ("diehl", "signed"):
-        settings["insert_neurons"] |= {"reset": "subtract"}
+        with pytest.raises(PassError, match="signed: goes with reset by subtraction") as found:
+            convert(path, x, recipe=recipe, n_steps=8, options=settings)
+        assert found.value.hint == "set reset=subtract, or leave signed out"
+        settings[name] |= {"reset": "subtract"}
     graph = convert(path, x, recipe=recipe, n_steps=32, options=settings).graph
+    kinds = {type(node.op) for node in graph.nodes if isinstance(node.op, Neuron)}
+    assert kinds == {SignedFire if option == "signed" else LeakyFire}
     ann = convert(path, x, recipe="exact", n_steps=32).graph
     found = evaluate(graph, (x,), engine="reference")
     expected = evaluate(ann, (x,), engine="reference")
     assert (found.decisions[-1] == expected.decisions[-1]).mean() > 0.7
+
+
+@pytest.mark.parametrize(
+    ("recipe", "given", "message", "hint"),
+    [
+        (
+            "rate",
+            {"insert_neurons": {"signed": True}},
+            "insert_neurons.signed: the neurons of recipe rate come from calibrate_neurons, expec",
+            "use --set calibrate_neurons.signed=true",
+        ),
+        (
+            "rate",
+            {"insert_neurons": {"initial_potential": 0.0}},
+            "insert_neurons.initial_potential: the neurons of recipe rate come from calibrate",
+            "recipe rate chooses it by itself; light takes it",
+        ),
+        (
+            "light",
+            {"calibrate_neurons": {"leak": 0.1}},
+            "calibrate_neurons.leak: the neurons of recipe light come from insert_neurons",
+            "use --set insert_neurons.leak=0.1",
+        ),
+        (
+            "rate",
+            {"calibrate_neurons": {"refractory": 8}},
+            r"calibrate_neurons: refractory 8, expected 0 <= value < n_steps 8",
+            "a neuron that rests for a whole run fires once",
+        ),
+        (
+            "light",
+            {"insert_neurons": {"refractory": 8}},
+            r"insert_neurons: refractory 8, expected 0 <= value < n_steps 8",
+            "a neuron that rests for a whole run fires once",
+        ),
+    ],
+)
+def test_options_in_the_wrong_place_or_range(recipe, given, message, hint, model):
+    path, x = model
+    with pytest.raises(PassError, match=message) as found:
+        convert(path, x, recipe=recipe, n_steps=8, options=given)
+    assert str(found.value.hint).startswith(hint)
 
 
 def test_neurons_that_rest_for_a_whole_run(model):

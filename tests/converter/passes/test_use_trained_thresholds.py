@@ -73,3 +73,12 @@ def test_other_recipes_refuse_trained_thresholds(sample_graphs):
     spiking = PASSES["insert_neurons"](graph.replace(nodes=tuple(ones)))
     neurons = [node.op for node in spiking.nodes if isinstance(node.op, IntegrateFire)]
     assert all((op.initial_potential == 0.25).all() for op in neurons)
+
+
+@pytest.mark.parametrize("option", [{"leak": 0.1}, {"reset": "zero"}, {"signed": True}])
+def test_options_of_neurons_that_training_chose_are_refused(option, sample_graphs):
+    graph = quantize(PASSES["strip_output_activation"](sample_graphs["mlp"]), 4)
+    graph = PASSES["use_trained_thresholds"](graph)
+    (name,) = option
+    with pytest.raises(PassError, match=rf"{name}: relu1 \(QuantizedRelu\) has neurons that trai"):
+        PASSES["insert_neurons"](graph, **option)
