@@ -49,7 +49,7 @@ def test_fire_and_errors_are_those_of_the_neuron(name, n_different):
     assert counts.min() > 3
     everywhere = np.broadcast_to(currents, (N_STEPS, 3, 2, 4))
     for channel in range(2):
-        seen = np.ascontiguousarray(everywhere[:, :, channel].reshape(N_STEPS, -1).T)
+        seen = np.ascontiguousarray(everywhere[:, :, channel].reshape(N_STEPS, -1))
         chosen = slice(channel, channel + 1)
         given = (thresholds[chosen], potentials[chosen], biases[chosen])
         wanted = np.zeros(12, np.float32)
@@ -64,7 +64,7 @@ def test_neurons_that_rest_send_spikes_that_stand_for_more():
     dynamics = Dynamics(refractory=2)
     assert dynamics.slowness == 3
     activations = np.linspace(0, 1, 400, dtype=np.float32)
-    currents = np.ascontiguousarray(np.broadcast_to(activations[:, None], (400, N_STEPS)))
+    currents = np.ascontiguousarray(np.broadcast_to(activations, (N_STEPS, 400)))
     fitted = fit_neuron(currents, activations, hold_back=False, dynamics=dynamics)
     given = np.float32([[fitted.threshold], [fitted.initial_potential], [fitted.bias]])
     square, mean = dynamics.measure_errors(currents, activations, *given)
