@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 @click.option("--limit", default=200, show_default=True, help="Only the first so many samples.")
 @click.option("--engine", default="event", show_default=True, help="event, reference or counts.")
 @click.option("--threads", type=int, help="Samples at the same time.  [default: every core]")
+@click.option("--code", default="constant", show_default=True, help=CODE_HELP)
+@click.option("--seed", default=0, show_default=True, help="Of a random code.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @input_options
 def explain(
@@ -33,13 +35,15 @@ def explain(
     limit: int,
     engine: str,
     threads: int | None,
+    code: str,
+    seed: int,
     as_json: bool,
     reading: dict[str, Any],
 ) -> None:
     """Say which layer of a spiking graph costs the accuracy, why, and what helps.
 
     Splits the difference between firing rates and the source's activations into clipping,
-    quantisation, resets, uneven spikes, and what comes from earlier layers.
+    quantisation, resets, uneven spikes, the code of the input, and what comes from earlier layers.
 
     \b
     Example:
@@ -48,24 +52,28 @@ def explain(
     from ..converter.exports.snn import read_snn
     from ..converter.ir.types import DEFAULT_N_STEPS
     from ..runtime.checks import check_settings
+    from ..runtime.encoding import is_over_time, make_encoder
     from ..runtime.explain import BATCH_SIZE
     from ..runtime.explain import explain as run
     from ..runtime.report.text import explanation_table
 
+    encoder = make_encoder(code, seed)
     graph = read_snn(snn)
     if n_steps is None:
         n_steps = graph.metadata.get("n_steps", DEFAULT_N_STEPS)
     settings: dict[str, Any] = {"n_steps": n_steps, "engine": engine, "n_threads": threads}
     check_settings(batch_size=BATCH_SIZE, **settings)
     source = read_ann(ann, graph, snn)
-    samples = load_samples(data, graph, limit, labels=False, n_steps=n_steps, **reading)
+    reading |= {"n_steps": n_steps, "over_time": is_over_time(code)}
+    samples = load_samples(data, graph, limit, labels=False, **reading)
     with show_progress("simulating", len(samples.inputs[0])) as show:
-        found = run(graph, source.graph, samples.inputs, progress=show, **settings)
+        found = run(graph, source.graph, samples.inputs, progress=show, encoder=encoder, **settings)
     if as_json:
         click.echo(json.dumps(found.to_json()))
         return
     click.echo(found.sentence)
-    click.echo(f"{snn} on {samples.name}, {found.n_samples} samples, T = {found.n_steps}")
+    fed = "" if encoder is None else f", code {code}"
+    click.echo(f"{snn} on {samples.name}, {found.n_samples} samples, T = {found.n_steps}{fed}")
     make_console().print(explanation_table(found))
 
 

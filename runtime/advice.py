@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..converter.ir import Graph
+from ..converter.ir import Graph, SignedFire
+from .encoding import DEFAULT_CODE, FirstSpike, Poisson, Rate
+
+EVEN = f"feed spikes evenly (--code {Rate.name})"
+CONSTANT = f"feed constant currents (--code {DEFAULT_CODE})"
+EVEN_CODES = (Poisson.name, Rate.name)
+"""Codes that come nearer to even with more steps."""
+GROWING = (*EVEN_CODES, FirstSpike.name)
+"""Codes that say values more finely with more steps."""
 
 
-def advise(graph: Graph) -> dict[str, str]:
-    """Return what helps, by key of error_split.CAUSES, going by the passes that the file names."""
+def advise(graph: Graph, code: str = DEFAULT_CODE) -> dict[str, str]:
+    """Return what helps, by key of error_split.CAUSES, going by the passes that the file names.
+
+    Args:
+        graph: Spiking.
+        code: Key of ENCODERS, of the input.
+    """
     options = _read_options(graph.metadata.get("passes"))
     schedule = graph.metadata.get("schedule")
     n_steps = graph.metadata.get("n_steps")
@@ -21,12 +34,24 @@ def advise(graph: Graph) -> dict[str, str]:
     half = ""
     if options.get("insert_neurons", {}).get("initial_potential") == 0:
         half = ", or start half way (--set insert_neurons.initial_potential=0.5)"
+    pass_name = "calibrate_neurons" if "calibrate_neurons" in options else "insert_neurons"
     return {
+        "code": f"{more if code in GROWING else EVEN}, or {CONSTANT}",
         "clipping": f"calibrate with samples like these, scaled alike, or {_raise(options, more)}",
         "quantisation": more + half,
-        "reset": "let the neurons reset by subtraction (--set insert_neurons.reset=subtract)",
-        "unevenness": f"{more}, or let layers wait for all their spikes (--recipe exact)",
+        "reset": f"let the neurons reset by subtraction (--set {pass_name}.reset=subtract)",
+        "unevenness": _even_out(graph, code, more, pass_name if pass_name in options else ""),
     }
+
+
+def _even_out(graph: Graph, code: str, more: str, pass_name: str) -> str:
+    """Return how spikes come more evenly; charges of codes that come at once stay uneven."""
+    if code == DEFAULT_CODE:
+        return f"{more}, or let layers wait for all their spikes (--recipe exact)"
+    ways = [more] if code in EVEN_CODES else [EVEN]
+    if pass_name and not any(isinstance(node.op, SignedFire) for node in graph.nodes):
+        ways.append(f"let neurons take back what came too early (--set {pass_name}.signed=true)")
+    return ", or ".join([*ways, CONSTANT])
 
 
 def _raise(options: Mapping[str, Mapping[str, Any]], more: str) -> str:

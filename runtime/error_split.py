@@ -21,8 +21,8 @@ from ..converter.ir import (
 from ..converter.ir.scheduled import FirstSpikeFire
 from .simulation import Counts
 
-CAUSES = ("clipping", "quantisation", "reset", "unevenness")
-"""What a layer adds to the error by itself."""
+CAUSES = ("code", "clipping", "quantisation", "reset", "unevenness")
+"""What a layer adds to the error; `code` is what the code of the input adds to first layers."""
 
 
 @dataclass(frozen=True)
@@ -111,18 +111,38 @@ class Sums:
         counts: Counts,
         gain: Array | np.float32,
         levels: Levels,
+        uncoded: Array | None = None,
     ) -> None:
-        """Add one batch; arrays are [N, ...], `gain` is the ideal rate per current."""
+        """Add one batch; arrays are [N, ...].
+
+        Args:
+            activation: Of the ANN, in units of a spike per step.
+            current: Its mean.
+            counts: Of spikes.
+            gain: The ideal rate per current.
+            levels: The quantised ReLU that each neuron would be.
+            uncoded: What the current would be without a code of the input; None where it is none.
+        """
         n_steps = levels.n_steps
         rate = counts / n_steps
-        current = current + levels.extra / np.float32(n_steps)
+        extra = levels.extra / np.float32(n_steps)
+        current = current + extra
+        exact = current if uncoded is None else uncoded + extra
         ideal = np.maximum(current * gain, 0)
         clipped = np.clip(current / levels.threshold, 0, levels.most / n_steps)
         start = levels.start / levels.threshold
         found = np.floor(current.astype(np.float64) / levels.threshold * n_steps + start)
         quantised = np.clip(found, 0, levels.most) / n_steps
         behind_reset = rate if levels.loses else quantised
-        stages = (activation, ideal, clipped, quantised, behind_reset, rate)
+        stages = (
+            activation,
+            np.maximum(exact * gain, 0),
+            ideal,
+            clipped,
+            quantised,
+            behind_reset,
+            rate,
+        )
         parts = [after - before for before, after in itertools.pairwise(stages)]
         for name, part in zip(("inherited", *CAUSES), parts, strict=True):
             self.squares[name] += float(np.square(part, dtype=np.float64).sum())

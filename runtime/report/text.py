@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..compare_runs import Compared
+from ..encoding import DEFAULT_CODE
 from ..energy import Constants, break_even, energy_rows
 from ..error_split import CAUSES
 from ..evaluate import Evaluation
@@ -100,11 +101,12 @@ def workload_lines(workload: Workload, constants: Constants) -> list[str]:
 def explanation_table(explanation: Explanation) -> Table:
     """Return per layer the parts of its error, as shares of the ANN's activations."""
     headings = ["neurons", "spikes per step", "always firing", "silent", "correlation", "error"]
-    headings += ["inherited", *CAUSES]
+    causes = [x for x in CAUSES if x != "code" or explanation.code != DEFAULT_CODE]
+    headings += ["inherited", *causes]
     rows = []
     for layer in explanation.layers:
         shares = [layer.saturated, layer.silent]
-        errors = [layer.error, layer.inherited, *layer.causes.values()]
+        errors = [layer.error, layer.inherited, *(layer.causes[cause] for cause in causes)]
         row = [layer.node, f"{layer.firing_rate:.4f}", *map(percent, shares)]
         rows.append([*row, f"{layer.correlation:.4f}", *map(percent, errors)])
     return make_table(headings, rows)

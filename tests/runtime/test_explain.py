@@ -17,6 +17,7 @@ from spikeport.converter.ir.ops import Dense, Input, Relu
 from spikeport.models.datasets import load_data
 from spikeport.models.registry import weights_path
 from spikeport.runtime.advice import advise
+from spikeport.runtime.encoding import make_encoder
 from spikeport.runtime.explain import explain
 
 
@@ -185,24 +186,101 @@ def test_other_neurons_and_poolings(lenet, recipe, options):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "options", "message"),
+    ("recipe", "options", "message", "hint"),
     [
         (
             "differential",
             {},
             r"conv1_relu \(DifferentialFire\): its count is not that of a",
+            "explain takes the recipes rate, ",
         ),
         (
             "light",
             {"insert_neurons": {"leak": 0.1}},
             r"conv1_relu \(LeakyFire\): its count is not",
+            "leave out leak, refractory and relative ",
         ),
     ],
 )
-def test_neurons_that_cannot_be_split_are_refused(lenet, recipe, options, message):
+def test_neurons_that_cannot_be_split_are_refused(lenet, recipe, options, message, hint):
     with pytest.raises(SimulationError, match=message) as caught:
         layers_of(lenet, recipe, **options)
-    assert caught.value.hint.startswith("explain takes the recipes rate, ")
+    assert caught.value.hint.startswith(hint)
+
+
+def test_code_of_the_input_by_hand():
+    """T = 4: as a rate 0.3 is 1 spike of 4, off by 0.05; as one charge of 1 it comes at step 3."""
+    snn, ann = single()
+    x = np.full((1, 1), 0.3, np.float32)
+    found = {}
+    for code in ("rate", "ttfs"):
+        encoder = make_encoder(code)
+        explained = explain(snn, ann, (x,), n_steps=4, engine="reference", encoder=encoder)
+        (layer,) = explained.layers
+        found[code] = {key: round(each, 4) for key, each in layer.causes.items() if each > 1e-6}
+        assert layer.inherited == pytest.approx(0)
+        assert explained.worst == (layer, "code")
+        assert explained.sentence.startswith(f"relu: the input's code {code} costs most, 16.7 % ")
+        assert explained.to_json()["code"] == code
+    assert found == {"rate": {"code": round(0.05 / 0.3, 4)}, "ttfs": {"code": round(0.05 / 0.3, 4)}}
+    # 0.75 as one charge of 3 at step 1: three steps are left for three spikes
+    x[:] = 0.75
+    (layer,) = explain(snn, ann, (x,), n_steps=4, encoder=make_encoder("ttfs")).layers
+    assert max(layer.causes.values()) == 0
+    # in 8 steps 0.25 is a charge of 2 at step 6, and two spikes; taken twice, one comes too late
+    x[:] = 0.25
+    (layer,) = explain(snn, ann, (x,), n_steps=8, encoder=make_encoder("ttfs")).layers
+    assert max(layer.causes.values()) == 0
+    double = dataclasses.replace(snn.by_name["pre"], op=Dense(np.full((1, 1), 2), np.zeros(1)))
+    twice = snn.replace(nodes=tuple(double if n.name == "pre" else n for n in snn.nodes))
+    ann_twice = ann.replace(nodes=tuple(double if n.name == "pre" else n for n in ann.nodes))
+    (layer,) = explain(twice, ann_twice, (x,), n_steps=8, encoder=make_encoder("ttfs")).layers
+    # 4 charges at step 6: 2 of 4 spikes
+    assert {key: each for key, each in layer.causes.items() if each} == {"unevenness": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("code", "options", "cause", "advice"),
+    [
+        ("poisson", {}, "code", "take more steps (--n-steps 32), or feed constant currents"),
+        (
+            "ttfs",
+            {},
+            "unevenness",
+            "feed spikes evenly (--code rate), or let neurons take back what came too early "
+            "(--set insert_neurons.signed=true), or feed constant currents (--code constant)",
+        ),
+        (
+            "ttfs",
+            {"insert_neurons": {"signed": True}},
+            "clipping",
+            "feed spikes evenly (--code rate), or feed constant currents (--code constant)",
+        ),
+    ],
+)
+def test_codes_of_the_input_are_named_with_what_helps(lenet, code, options, cause, advice):
+    source, calibration, test = lenet
+    graph = convert(source, calibration, recipe="light", n_steps=16, options=options).graph
+    explained = [
+        explain(graph, source.graph, test, n_steps=16, encoder=make_encoder(code, seed))
+        for seed in (1, 1, 2)
+    ]
+    assert explained[0].worst[1] == cause
+    assert explained[0].advice["code" if cause == "code" else "unevenness"].startswith(advice)
+    assert explained[0].to_json() == explained[1].to_json()
+    assert (explained[0].layers == explained[2].layers) is (code != "poisson")
+    for layer in explained[0].layers[1:]:
+        assert layer.causes["code"] == 0
+    plain = explain(graph, source.graph, test, n_steps=16)
+    assert all(layer.causes["code"] == 0 for layer in plain.layers)
+
+
+def test_codes_that_a_graph_cannot_take(lenet):
+    source, calibration, test = lenet
+    graph = convert(source, calibration, recipe="exact", n_steps=4).graph
+    n_steps = graph.metadata["n_steps"]
+    with pytest.raises(SimulationError, match="code rate: the graph was converted with recipe ex"):
+        explain(graph, source.graph, test, n_steps=n_steps, encoder=make_encoder("rate"))
 
 
 def test_advice_is_in_the_options_of_the_recipe():
@@ -292,6 +370,14 @@ def test_command(lenet, tmp_path):
     assert found["n_steps"] == 8
     assert shown.output.startswith(f"{found['worst']['node']}: {found['worst']['cause']} costs")
     assert found["layers"][0]["node"] == "conv1_relu"
+    assert (found["code"], found["seed"]) == ("constant", None)
+    assert "code" not in shown.output
+    coded = CliRunner().invoke(main, [*arguments, "--code", "poisson", "--seed", "3"])
+    assert coded.exit_code == 0, coded.output
+    assert ", T = 8, code poisson\n" in coded.output
+    bad = CliRunner().invoke(main, [*arguments, "--code", "poison"])
+    assert bad.exit_code == 1
+    assert "did you mean poisson?" in bad.stderr
 
 
 def test_refusals(lenet, tmp_path):
