@@ -17,6 +17,7 @@ from ...converter.errors import SpikeportError
 from ...converter.exports.snn import encode_graph
 from ...converter.frontends import Source, read
 from ...converter.ir.types import DEFAULT_N_STEPS
+from ...converter.passes import PASSES
 from ...converter.recipes import choose_options
 from ...models.datasets import Data, load_data
 from ...models.registry import find_model
@@ -90,7 +91,7 @@ def describe(cell: Cell) -> tuple[str, dict[str, Any]]:
     source = _read(find_model(cell.model))
     calibration = _load(cell, for_calibration=True)
     data = _load(cell, for_calibration=False)
-    settings = {
+    settings: dict[str, Any] = {
         "model": cell.model,
         "recipe": cell.recipe,
         "n_steps": cell.n_steps,
@@ -109,7 +110,21 @@ def describe(cell: Cell) -> tuple[str, dict[str, Any]]:
         settings["seed"] = encoder.seed if encoder.is_random else None
     names = ("model", "calibration", "data")
     content = {key: value for key, value in settings.items() if key not in names}
+    content["options"] = {
+        name: _leave_out_later(name, options) for name, options in settings["options"].items()
+    }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(), settings
+
+
+LATER = {"calibrate_neurons": ("reset", "leak", "refractory", "relative", "decay", "signed")}
+"""Options that a pass got when stores were kept already: their defaults leave keys as they were."""
+
+
+def _leave_out_later(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    defaults, later = PASSES[name].options, LATER.get(name, ())
+    return {
+        key: value for key, value in options.items() if key not in later or value != defaults[key]
+    }
 
 
 def run_cell(

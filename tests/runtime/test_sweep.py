@@ -20,7 +20,7 @@ from onnx import helper, numpy_helper
 from spikeport.cli import main
 from spikeport.converter.errors import DataError, FormatError, PassError, SimulationError
 from spikeport.runtime.engines import ENGINES
-from spikeport.runtime.sweep.cells import run_cell, run_sweep
+from spikeport.runtime.sweep.cells import describe, run_cell, run_sweep
 from spikeport.runtime.sweep.spec import read_sweep
 from spikeport.runtime.sweep.store import Row, open_store
 from spikeport.runtime.sweep.table import tabulate
@@ -414,3 +414,21 @@ def test_a_schedule_runs_for_as_many_steps_as_it_takes(folder):
     text = HEAD.replace("net.onnx", "deep.onnx").replace("reference", "counts")
     (cell,) = read_sweep(write(folder, text + 'recipe = "exact"\nn_steps = 4\n'))
     assert run_cell(cell)["n_steps"] == 8
+
+
+def test_options_that_a_pass_got_later_leave_keys_as_they_were(folder, monkeypatch):
+    """The key is that of before the option existed, as long as it has its default."""
+    text = HEAD + 'recipe = "rate"\nn_steps = 4\n'
+    plain, zero, leaking = (
+        describe(read_sweep(write(folder, text + more))[0])[0]
+        for more in (
+            "",
+            "options.calibrate_neurons.leak = 0.0",
+            "options.calibrate_neurons.leak = 0.1",
+        )
+    )
+    assert plain == zero != leaking
+    _, settings = describe(read_sweep(write(folder, text))[0])
+    assert settings["options"]["calibrate_neurons"]["leak"] == 0
+    monkeypatch.setattr("spikeport.runtime.sweep.cells.LATER", {})
+    assert describe(read_sweep(write(folder, text))[0])[0] != plain
