@@ -19,6 +19,7 @@ import click
 from accuracy import RESULTS, summarize
 from rich.progress import track
 
+from spikeport.runtime.sweep.cells import describe as describe_cell
 from spikeport.runtime.sweep.cells import run_sweep
 from spikeport.runtime.sweep.spec import read_sweep
 from spikeport.runtime.sweep.store import Row, open_store
@@ -66,12 +67,14 @@ def to_markdown(cells: list[dict[str, Any]]) -> str:
 def main(store: Path, report_only: bool) -> None:
     """Run what is missing and write the results."""
     store.parent.mkdir(exist_ok=True)
+    cells = read_sweep(FOLDER / "poolings.toml")
     with open_store(store, create=True) as opened:
         if not report_only:
-            for cell in track(read_sweep(FOLDER / "poolings.toml"), "cells"):
+            for cell in track(cells, "cells"):
                 for name, message in run_sweep([cell], opened).failures.items():
                     click.echo(f"{name}: {message}", err=True)
-        rows = opened.rows()
+        wanted = {describe_cell(cell)[0] for cell in cells}  # a store keeps older versions, too
+        rows = [row for row in opened.rows() if row.key in wanted]
     keys = ("network", "recipe", "pooling", "n_steps")
     found = sorted(map(describe, rows), key=lambda cell: [cell[key] for key in keys])
     document = {
