@@ -119,13 +119,14 @@ def convert(
           --recipe auto --target accuracy-drop=0.5
     """  # noqa: D301
     from ..converter.convert import convert as run
-    from ..converter.errors import PassError
+    from ..converter.errors import PassError, find
     from ..converter.exports.snn import write_snn
     from ..converter.files import check_output
-    from ..converter.recipes import choose_options, parse_options
+    from ..converter.recipes import RECIPES, choose_options, parse_options
     from ..converter.references import find_citations
 
     check_output(output, suffixes=(".snn",))
+    find({**RECIPES, AUTO: None}, recipe, "recipe")
     if recipe == AUTO:
         given = click.get_current_context().get_parameter_source("n_steps")
         if given is not ParameterSource.DEFAULT:

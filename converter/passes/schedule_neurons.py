@@ -152,10 +152,13 @@ def _check(graph: Graph) -> None:
             continue
         op = node.op
         if not isinstance(op, IntegrateFire) or op.reset is not Reset.SUBTRACT:
+            hint = "leave out the options of insert_neurons, or use a causal recipe such as rate"
+            if isinstance(op, SignedFire):
+                hint = "schedule_neurons.schedule=settle has signed neurons, without such an option"
             raise PassError(
                 f"{node}: is no integrate-and-fire neuron with reset by subtraction, without leak "
                 "and refractory periods, expected one",
-                hint="leave out the options of insert_neurons, or use a causal recipe such as rate",
+                hint=hint,
             )
         if not ((op.initial_potential >= 0) & (op.initial_potential < op.threshold)).all():
             raise PassError(
