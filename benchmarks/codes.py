@@ -50,7 +50,7 @@ CODES = [name for name, code in ENCODERS.items() if code is not Recorded]
 
 ABOUT = """Accuracy in percent on test images of Fashion-MNIST, the first ones where they are not
 all 10000, each T a conversion of its own, with Wilson's 95 % interval; of `poisson` the mean over
-the seeds, the interval of that many times the images, and the seeds' smallest and largest accuracy.
+the seeds, with the interval of as many images, and the seeds' smallest and largest accuracy.
 In brackets: share of decisions that are ties or, of `count` and `first`, potentials of outputs that
 never fired, where it is above half a percent. A dash is a code or read-out that the recipe refuses;
 rows that are missing were not run."""
@@ -153,7 +153,8 @@ def _cell(found: list[dict[str, Any]], name: str) -> str:
         return "-"
     rights = [entry[name]["right"] for entry in found]
     sizes = [entry["n_images"] for entry in found]
-    low, high = wilson_interval(sum(rights), sum(sizes))
+    # the seeds share their images: they are no more samples than one of them is
+    low, high = wilson_interval(round(sum(rights) / len(rights)), sizes[0])
     text = f"{100 * sum(rights) / sum(sizes):.1f} ({100 * low:.1f} .. {100 * high:.1f})"
     if len(found) > 1:
         shares = [100 * right / size for right, size in zip(rights, sizes, strict=True)]
