@@ -34,7 +34,8 @@ from spikeport.runtime.simulation import neurons
 ROOT = Path(__file__).parent
 RESULTS = ROOT / "results"
 KINDS = {"exact": np.float64, "integer": np.int64}
-CHUNK = 50
+PART, CHUNK = 500, 50
+"""Images that are simulated, and compared, at a time."""
 
 
 def compare(
@@ -45,23 +46,26 @@ def compare(
     import quantised_ann
 
     graph = convert(source, train.inputs, recipe=recipe, n_steps=n_steps).graph
-    recorder = CountRecorder()
-    run = evaluate(graph, test.inputs, test.labels, engine="counts", observe=recorder)
     wrong = compared = same = 0
-    for start in range(0, run.n_samples, CHUNK):
-        chosen = slice(start, start + CHUNK)
-        inputs = tuple(array[chosen] for array in test.inputs)
-        expected = quantised_ann.run(graph, inputs, KINDS[recipe], 1)
-        for node, counts in zip(neurons(graph), recorder.counts, strict=True):
-            wrong += int((counts[chosen] != expected[node.name]).sum())
-            compared += expected[node.name].size
-        same += int((expected[graph.outputs[0]].argmax(axis=1) == run.decisions[-1, chosen]).sum())
+    for start in range(0, len(test.inputs[0]), PART):
+        images = tuple(array[start : start + PART] for array in test.inputs)
+        recorder = CountRecorder()
+        run = evaluate(graph, images, None, engine="counts", observe=recorder, n_threads=1)
+        for first in range(0, run.n_samples, CHUNK):
+            chosen = slice(first, first + CHUNK)
+            inputs = tuple(array[chosen] for array in images)
+            expected = quantised_ann.run(graph, inputs, KINDS[recipe], 1)
+            for node, counts in zip(neurons(graph), recorder.counts, strict=True):
+                wrong += int((counts[chosen] != expected[node.name]).sum())
+                compared += expected[node.name].size
+            decided = expected[graph.outputs[0]].argmax(axis=1)
+            same += int((decided == run.decisions[-1, chosen]).sum())
     return {
         "network": network,
         "recipe": recipe,
         "n_steps": n_steps,
         "latency": run.latency.to_json(),
-        "n_samples": run.n_samples,
+        "n_samples": len(test.inputs[0]),
         "same_decisions": same,
         "counts": compared,
         "wrong_counts": wrong,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from .types import Array, TensorType
 MAX_KERNEL = 4096
 MAX_STEP = 2**20
 """Of strides and dilation: far above any network's, and offsets in bytes stay below 2^63."""
+MAX_ENTRIES = 64
+"""Of a window that is reduced entry by entry."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +92,18 @@ class Window:
         )
         return view
 
-    def sums(self, x: Array) -> Array:
-        """Return the sum of every window of x, [N, C, windows...]; padding adds nothing."""
-        patches = self.patches(x, fill=0.0)
-        total = np.zeros((*x.shape[:2], *self.output_sizes(x.shape[2:])), np.float32)
-        for place in np.ndindex(*self.kernel):  # faster than a sum over axes that are not adjacent
-            total += patches[(slice(None), slice(None), *place)]
+    def reduce(self, ufunc: np.ufunc, x: Array, *, fill: float) -> Array:
+        """Return the sum (np.add) or maximum (np.maximum) of every window, [N, C, windows...].
+
+        Small windows are taken entry by entry, several times as fast as over axes far apart.
+        """
+        patches = self.patches(x, fill=fill)
+        if math.prod(self.kernel) > MAX_ENTRIES:
+            return np.asarray(ufunc.reduce(patches, axis=tuple(range(2, 2 + len(self.kernel)))))
+        first, *others = np.ndindex(*self.kernel)
+        total = patches[(slice(None), slice(None), *first)].copy()
+        for entry in others:
+            ufunc(total, patches[(slice(None), slice(None), *entry)], out=total)
         return total
 
     def coverage(self, sizes: tuple[int, ...]) -> Array:

@@ -81,7 +81,9 @@ def _conv(op, operands, kind, bias_steps):
         for group in range(n_groups):
             outs = slice(group * n_out, (group + 1) * n_out)
             ins = pixels[:, group * n_in : (group + 1) * n_in]
-            result[:, outs] += np.einsum("oc,nchw->nohw", weight[outs, :, i, j], ins)
+            result[:, outs] += np.einsum(
+                "oc,nchw->nohw", weight[outs, :, i, j], ins, optimize=kind is np.float64
+            )
     return result + (whole(op.bias, kind) * bias_steps)[:, None, None]
 
 

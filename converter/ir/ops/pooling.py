@@ -32,9 +32,7 @@ class MaxPool(Op):
         return TensorType(pooled_shape(self.window, types[0].shape), types[0].spiking)
 
     def apply(self, *arrays: Array) -> Array:
-        patches = self.window.patches(arrays[0], fill=-np.inf)
-        n_axes = len(self.kernel)
-        return np.ascontiguousarray(patches.max(axis=tuple(range(2, 2 + n_axes))))
+        return np.ascontiguousarray(self.window.reduce(np.maximum, arrays[0], fill=-np.inf))
 
     @property
     def window(self) -> windows.Window:
@@ -64,11 +62,11 @@ class AveragePool(Op):
 
     def apply(self, *arrays: Array) -> Array:
         x = arrays[0]
-        total = self.window.sums(x)
+        total = self.window.reduce(np.add, x, fill=0.0)
         if self.count_padding or not any(map(any, self.padding)):
             return np.asarray(total / np.float32(math.prod(self.kernel)), np.float32)
         ones = np.ones((1, 1, *x.shape[2:]), np.float32)
-        return np.asarray(total / self.window.sums(ones), np.float32)
+        return np.asarray(total / self.window.reduce(np.add, ones, fill=0.0), np.float32)
 
     @property
     def window(self) -> windows.Window:

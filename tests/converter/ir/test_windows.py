@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from spikeport.converter.errors import GraphError
+from spikeport.converter.ir import windows
 from spikeport.converter.ir.windows import MAX_STEP, Window
 
 WINDOWS = [
@@ -55,6 +56,23 @@ def test_patches_against_a_loop(window):
     for at, entry, position in positions(window, sizes):
         expected = x[:, :, *position] if is_inside(position, sizes) else -5.0
         np.testing.assert_array_equal(patches[:, :, *entry, *at], expected)
+
+
+@pytest.mark.parametrize("limit", [1, 64])
+@pytest.mark.parametrize("window", WINDOWS)
+def test_windows_are_reduced_alike_whatever_their_size(window, limit, monkeypatch):
+    monkeypatch.setattr(windows, "MAX_ENTRIES", limit)
+    sizes = SIZES[: len(window.kernel)]
+    x = np.random.default_rng(0).normal(size=(2, 3, *sizes)).astype(np.float32)
+    sums, largest = window.reduce(np.add, x, fill=0.0), window.reduce(np.maximum, x, fill=-np.inf)
+    for at in itertools.product(*map(range, window.output_sizes(sizes))):
+        inside = [
+            x[:, :, *position]
+            for place, _, position in positions(window, sizes)
+            if place == at and is_inside(position, sizes)
+        ]
+        np.testing.assert_allclose(sums[:, :, *at], np.sum(inside, axis=0), rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(largest[:, :, *at], np.max(inside, axis=0))
 
 
 def test_patches_of_a_view_that_is_not_contiguous():
