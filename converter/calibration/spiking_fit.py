@@ -20,6 +20,9 @@ MAX_HELD = 8
 early decisions are better."""
 N_JUDGED, N_LEAST = 256_000, 300
 """Entries times steps that a candidate is judged on; the least number of entries."""
+SOFTNESS = 0.1
+"""A candidate whose squared error is larger than the least by this share of it counts 1/e as much
+as the best: a mean of near ties, so that no rounding error decides between them."""
 N_ROUNDS = 2
 """Corrections of the bias."""
 BLOCK = 512
@@ -78,7 +81,8 @@ def fit_neuron(
     Every pair of a threshold and a charge h that is held back is simulated on the currents as they
     arrive, with initial potential (start - h) threshold and bias h threshold / T: after T steps the
     sum is the same, but a spike that would have to be taken back is sent more rarely. Then the bias
-    is moved by the mean error, N_ROUNDS times; the least mean square error is chosen.
+    is moved by the mean error, N_ROUNDS times. The result is the mean of the candidates, weighted
+    by how close each one's mean square error is to the least.
 
     Args:
         currents: [T, M], of the spiking layers in front.
@@ -105,8 +109,10 @@ def fit_neuron(
         _, mean = measure(currents, activations, thresholds, potentials, biases)
         biases = np.asarray(biases - mean, np.float32)
     square, _ = measure(currents, activations, thresholds, potentials, biases)
-    best = int(np.argmin(square))
-    return Neuron(float(thresholds[best]), float(potentials[best]), float(biases[best]))
+    least = max(square.min(), (1e-6 * scale) ** 2)
+    shares = np.exp((1 - square / least) / SOFTNESS)
+    shares /= shares.sum()
+    return Neuron(*(float(shares @ values) for values in (thresholds, potentials, biases)))
 
 
 @numba.njit(nogil=True)  # type: ignore[untyped-decorator]

@@ -47,7 +47,7 @@ def test_late_currents_want_another_neuron():
     given = np.float32([[fitted.threshold], [fitted.initial_potential], [fitted.bias]])
     square, mean = measure_errors(currents, activations, *given)
     plain, plain_mean = measure_errors(currents, activations, *np.float32([[1.0], [0.5], [0.0]]))
-    assert square[0] < 0.9 * plain[0]
+    assert square[0] < 0.92 * plain[0]
     assert abs(mean[0]) < 0.5 * abs(plain_mean[0])
 
 
@@ -71,6 +71,23 @@ def test_less_charge_is_held_back_where_there_are_many_steps(monkeypatch):
     fitted = fit_neuron(np.ascontiguousarray(currents.T), activations)
     assert fitted.initial_potential == pytest.approx((0.5 - 8 / 32) * 0.5)
     assert fitted.bias == pytest.approx(8 / 32 * 0.5 / 32)
+
+
+def test_near_ties_are_shared(monkeypatch):
+    """Two thresholds that fit as well as each other: their mean, not one that rounding picks."""
+    monkeypatch.setattr(spiking_fit, "THRESHOLDS", (0.5, 1.0))
+    monkeypatch.setattr(spiking_fit, "HELD_BACK", (0.0,))
+    activations = np.full(8, 0.4, np.float32)
+    errors = {0.5: 0.01, 1.0: 0.011}
+
+    def measure(currents, activations, thresholds, potentials, biases):
+        square = [errors[round(float(x) / 0.4, 3)] for x in thresholds]
+        return np.array(square), np.zeros(len(thresholds))
+
+    monkeypatch.setattr(spiking_fit, "measure_errors", measure)
+    fitted = fit_neuron(np.zeros((4, 8), np.float32), activations)
+    shares = np.exp([0, -1])  # a tenth more error counts 1/e
+    assert fitted.threshold == pytest.approx(0.4 * (shares @ [0.5, 1.0]) / shares.sum())
 
 
 def test_silent_channel_has_no_fit():
