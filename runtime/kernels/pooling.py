@@ -72,3 +72,30 @@ def unite_spikes(
                 for number in range(first_member[window], first_member[window + 1]):
                     fired |= masks[places[members[number]] + step * step_words + word]
                 pooled[place + word] = fired
+
+
+@njit(cache=True, nogil=True, boundscheck=False)
+def pool_values(values, totals, best, members, first_member, out):
+    """One block of steps of SpikingMaxPool on any values: the increments of the largest totals.
+
+    Args:
+        values: float32 [samples, steps, channels, positions].
+        totals: float32 [samples, channels, positions], so far, updated.
+        best: float32 [samples, channels, windows]: the largest total of every window, updated.
+        members: As in `pool_spikes`, like the next.
+        first_member: See members.
+        out: float32 [samples, steps, channels, windows], written.
+    """
+    n_samples, n_steps, n_channels, n_positions = values.shape
+    for sample in range(n_samples):
+        for step in range(n_steps):
+            for channel in range(n_channels):
+                for position in range(n_positions):
+                    totals[sample, channel, position] += values[sample, step, channel, position]
+                for window in range(len(first_member) - 1):
+                    first = first_member[window]
+                    largest = totals[sample, channel, members[first]]
+                    for number in range(first + 1, first_member[window + 1]):
+                        largest = max(largest, totals[sample, channel, members[number]])
+                    out[sample, step, channel, window] = largest - best[sample, channel, window]
+                    best[sample, channel, window] = largest

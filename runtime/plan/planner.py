@@ -21,6 +21,7 @@ from .gather import Gather, make_gather
 from .layers import Bias, CurrentStage
 from .layouts import fill_up
 from .memory import Arena, steps_per_block
+from .pool_values import PoolValuesStage
 from .rules import RULES
 from .stages import (
     ApplyStage,
@@ -66,7 +67,7 @@ class Plan:
     def takes_samples(self) -> bool:
         """Whether the steps of a block may be samples that are simulated for one step each."""
         return not any(
-            isinstance(stage, TallyStage | SteppedStage)
+            isinstance(stage, TallyStage | SteppedStage | PoolValuesStage)
             or (isinstance(stage, ApplyStage) and isinstance(stage.node.op, StatefulOp))
             for stage in self.stages
         )

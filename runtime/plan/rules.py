@@ -45,6 +45,7 @@ from .bits import Bits, make_bits
 from .gather import Gather
 from .layers import make_fire_stage
 from .layouts import by_position
+from .pool_values import make_pool_values_stage
 from .stages import make_max_pool_stage
 from .stepped import levels_of, make_stepped_stage, view_levels
 from .terms import Current, conv_terms, dense_terms, scale_terms
@@ -186,12 +187,16 @@ def _pool(planner: Planner, node: Node) -> View | Affine | None:
 
 
 def _max_pool(planner: Planner, node: Node) -> View | None:
-    """Max-pooling counts the spikes of a layer; of anything else it is left as it is."""
+    """Max-pooling counts the spikes of a layer; anything else it pools as values."""
     view = planner.view(node.inputs[0])
     layer = None if view is None else layer_of(view)
-    if view is None or layer is None:
-        return None
     shape = planner.graph.types[node.name].shape
+    if view is None or layer is None:
+        before = planner.graph.types[node.inputs[0]].shape
+        planner.block(node.inputs[0])
+        planner.blocks.add(node.name)
+        planner.stages.append(make_pool_values_stage(node, shape, before))
+        return None
     planner.arena.add_layer(node.name, shape)
     planner.stages.append(make_max_pool_stage(node, layer, shape, view.shape, planner.arena))
     planner.layers.add(node.name)
