@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 @click.option("--limit", type=int, help="Only the first so many samples.")
 @click.option("--batch-size", default=100, show_default=True, help="Samples at a time.")
 @click.option("--engine", default="event", show_default=True, help="event, reference or counts.")
-@click.option("--threads", type=int, help="Samples at the same time.  [default: every core]")
+@click.option("--threads", type=int, help="To simulate on.  [default: every core]")
 @click.option("--scheduler", metavar="ADDRESS", help=SCHEDULER_HELP)
 @click.option("--json", "json_file", metavar="FILE", help="Write the figures as JSON; - prints.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write an HTML page: OUT.html.")

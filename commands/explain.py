@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--n-steps", type=int, help="T; default: the file's.")
 @click.option("--limit", default=200, show_default=True, help="Only the first so many samples.")
 @click.option("--engine", default="event", show_default=True, help="event, reference or counts.")
-@click.option("--threads", type=int, help="Samples at the same time.  [default: every core]")
+@click.option("--threads", type=int, help="To simulate on.  [default: every core]")
 @click.option("--code", default="constant", show_default=True, help=CODE_HELP)
 @click.option("--seed", default=0, show_default=True, help="Of a random code.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

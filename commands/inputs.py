@@ -65,7 +65,9 @@ def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Factor, or one per channel with commas; default: the .snn file's, or 1.",
         ),
         click.option(
-            "--preprocess", metavar="NAME", help="Of pixels 0..255: unit, tf, torch or caffe."
+            "--preprocess",
+            metavar="NAME",
+            help="none, or of pixels 0..255: unit, tf, torch or caffe.",
         ),
     ):
         gathered = option(gathered)

@@ -13,7 +13,7 @@ from .screen import make_console, show_progress
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--store", required=True, type=click.Path(path_type=Path), help="RESULTS.sqlite")
-@click.option("--threads", type=int, help="Samples at the same time.  [default: every core]")
+@click.option("--threads", type=int, help="To simulate on.  [default: every core]")
 @click.option("--scheduler", metavar="ADDRESS", help=SCHEDULER_HELP)
 def sweep(file: Path, store: Path, threads: int | None, scheduler: str | None) -> None:
     """Convert and evaluate every combination of settings in FILE that the store lacks.

@@ -174,10 +174,13 @@ def _refuse_pass(recipe: str, name: str, given: Mapping[str, Any]) -> PassError:
                     f"{shown}: {reason} in recipe {recipe}, expected a recipe that sends 0 and 1",
                     hint="rate, light, ltb, classic and diehl take the options of neurons",
                 )
+        for option in given:
+            _find_default(name, option)
         (other,) = (each for each in NEURON_PASSES if each in passes)
         shared = [option for option in given if option in PASSES[other].options]
-        hint = f"recipe {recipe} chooses it by itself; light takes it"
-        if shared:
+        taker = next(key for key, each in RECIPES.items() if name in each.passes)
+        hint = f"recipe {recipe} chooses it by itself; {taker} takes it"
+        if shared and "schedule_neurons" not in passes:
             hint = f"use --set {other}.{shared[0]}={format_value(given[shared[0]])}"
         return PassError(
             f"{shown}: the neurons of recipe {recipe} come from {other}, expected its options",

@@ -117,7 +117,7 @@ def open_data(
         if preprocessing != NO_PREPROCESSING:
             raise DataError(
                 f"{spec}: preprocessing {preprocessing}, expected none: events are spikes",
-                hint="the .snn file has others: give --input-scale 1 --input-offset 0",
+                hint="if the .snn file has some: give --preprocess none",
             )
         data = _load_events(
             path, shapes, limit, skip_broken=skip_broken, n_steps=n_steps, over_time=over_time
@@ -138,7 +138,8 @@ def open_data(
         return data
     for shape in shapes:
         preprocessing.find_axis(shape)
-    inputs = tuple(_Preprocessed(array, preprocessing) for array in data.inputs)
+    pairs = zip(data.inputs, shapes, strict=True)
+    inputs = tuple(_Preprocessed(array, preprocessing, shape) for array, shape in pairs)
     return OpenedData(inputs, data.labels, f"{data.name}, {preprocessing}")
 
 
@@ -269,6 +270,7 @@ class _Preprocessed:
 
     samples: Samples
     preprocessing: Preprocessing
+    input_shape: Shape
 
     @property
     def shape(self) -> Shape:
@@ -279,7 +281,7 @@ class _Preprocessed:
         return len(self.samples)
 
     def __getitem__(self, part: slice) -> Array:
-        return self.preprocessing.apply(self.samples[part])
+        return self.preprocessing.apply(self.samples[part], self.input_shape)
 
 
 def _in_memory(spec: str, samples: Samples) -> Array:

@@ -194,7 +194,7 @@ def evaluate(
         n_steps: T; None takes the file's.
         batch_size: Samples that are simulated at a time; does not change the result.
         engine: A key of ENGINES.
-        n_threads: Samples that are simulated at the same time; None takes every core. Does not
+        n_threads: Groups of samples simulated at the same time; None takes every core. Does not
             change the result.
         progress: Called with the number of samples done, 0 when the graph is compiled, then
             after every batch.

@@ -57,31 +57,35 @@ class Preprocessing:
         n_channels = max(len(self.scale), len(self.offset))
         if n_channels == 1 and not self.reverse_channels:
             return None
-        wanted = {n_channels} if n_channels > 1 else {3, 4}
+        wanted = n_channels if n_channels > 1 else 3
         found = [
-            axis for axis in {0, len(shape) - 1} if 0 <= axis < len(shape) and shape[axis] in wanted
+            axis for axis in {0, len(shape) - 1} if 0 <= axis < len(shape) and shape[axis] == wanted
         ]
         if len(found) != 1:
             raise DataError(
                 f"preprocessing: samples of shape {shape}, expected "
-                f"{' or '.join(map(str, sorted(wanted)))} channels as the first or the last axis",
-                hint="give one --input-scale and --input-offset for all channels",
+                f"{wanted} channels as the first or the last axis",
+                hint="use --preprocess none or unit, or one --input-scale for all channels",
             )
         return found[0]
 
-    def apply(self, samples: Array) -> Array:
-        """Return [N, ...] as a network takes them, float32.
+    def apply(self, samples: Array, shape: tuple[int, ...]) -> Array:
+        """Return samples as a network takes them, float32.
+
+        Args:
+            samples: [N, ..., *shape].
+            shape: Of what the network takes, without time.
 
         Raises:
             DataError: See `find_axis`.
         """
         values = np.asarray(samples, np.float32)
-        axis = self.find_axis(values.shape[1:])
+        axis = self.find_axis(shape)
         if axis is None:
             return np.asarray(values * self.scale[0] + self.offset[0], np.float32)
         if self.reverse_channels:
-            values = np.flip(values, axis + 1)
-        sizes = [-1 if place == axis else 1 for place in range(values.ndim - 1)]
+            values = np.flip(values, axis - len(shape))
+        sizes = [-1 if place == axis else 1 for place in range(len(shape))]
         scale, offset = (np.array(n).reshape(sizes) for n in (self.scale, self.offset))
         return np.asarray(values * scale + offset, np.float32)
 
@@ -110,12 +114,13 @@ def _of_images(mean: Numbers, deviation: Numbers) -> Preprocessing:
 
 
 PREPROCESSINGS = {
+    "none": NO_PREPROCESSING,
     "unit": Preprocessing((1 / 255,)),
     "tf": Preprocessing((1 / 127.5,), (-1.0,)),
     "torch": _of_images((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "caffe": Preprocessing((1.0,), (-103.939, -116.779, -123.68), reverse_channels=True),
 }
-"""Of pixels 0..255, by name: 0..1, and the modes of keras.applications.imagenet_utils."""
+"""By name: none, and of pixels 0..255: 0..1, and the modes of keras.applications.imagenet_utils."""
 
 
 def show_numbers(numbers: Numbers) -> str:
@@ -153,7 +158,10 @@ def _plain(found: Mapping[str, Any]) -> tuple[Numbers, Numbers, bool] | None:
             type(n) not in {int, float} for n in numbers
         ):
             return None
-        read.append(tuple(map(float, numbers)))
+        try:
+            read.append(tuple(map(float, numbers)))
+        except OverflowError:
+            return None
     return read[0], read[1], reverse
 
 

@@ -22,7 +22,7 @@ from ..ir import (
 from ..ir.differential import MAX_THRESHOLDS
 from ..ir.ops import Relu
 from ..ir.scheduled import AFFINE
-from .insert_neurons import insert_neurons
+from .insert_neurons import insert_neurons, refuse_leaks
 from .rescaling import compact
 from .schedule_neurons import with_bias
 
@@ -41,7 +41,7 @@ def insert_differential_neurons(graph: Graph, *, n_thresholds: int = 4) -> Graph
         n_thresholds: Sizes of spikes.
 
     Raises:
-        PassError: n_thresholds is out of range.
+        PassError: n_thresholds is out of range, or leaks were trained.
         UnsupportedOpError: An op behind neurons is not linear; all of them are listed.
 
     Keeps: the inputs and the shapes of the outputs.
@@ -53,6 +53,7 @@ def insert_differential_neurons(graph: Graph, *, n_thresholds: int = 4) -> Graph
             f"{MAX_THRESHOLDS}",
             hint="4 is the default",
         )
+    refuse_leaks(graph, "insert_differential_neurons")
     if not any(isinstance(node.op, Relu) for node in graph.nodes):
         return graph
     spiking = insert_neurons(graph)

@@ -11,7 +11,7 @@ from ..errors import PassError
 from ..ir import BinaryWeighted, Burst, Graph, IntegrateFire, Op
 from ..ir.graded import MAX_BITS
 from ..ir.ops import Relu
-from .insert_neurons import insert_neurons
+from .insert_neurons import insert_neurons, refuse_leaks
 from .rescaling import multiply_units, rescale
 
 
@@ -40,7 +40,7 @@ def insert_graded_neurons(
         levels_per_step: The most that a neuron sends in one step; 2^bits - 1 for `binary`.
 
     Raises:
-        PassError: No such neuron, or levels outside their range.
+        PassError: No such neuron, levels outside their range, or trained leaks.
         UnsupportedOpError: As insert_neurons.
 
     Keeps: the inputs and the shapes of the outputs.
@@ -59,6 +59,7 @@ def insert_graded_neurons(
             f"{2**MAX_BITS - 1}" + (", one less than a power of two" if is_binary else ""),
             hint="15 is the default, 4 bits",
         )
+    refuse_leaks(graph, "insert_graded_neurons")
     if not any(isinstance(node.op, Relu) for node in graph.nodes):
         return graph
     step = np.float32(1 / levels_per_step)

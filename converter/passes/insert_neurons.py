@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 
 from ..errors import PassError, UnsupportedOpError
-from ..ir import Graph, IntegrateFire, Neuron, Node, Reset, SpikingMaxPool
+from ..ir import Graph, IntegrateFire, LeakyFire, Neuron, Node, Reset, SpikingMaxPool
 from ..ir.analog import ANALOG, of_mean
 from ..ir.ops import BatchNorm, MaxPool, QuantizedRelu, Relu
-from .neuron_options import choose_neuron, leaking
+from .neuron_options import choose_neuron
 from .rescaling import multiply_units, rescale
 
 
@@ -75,8 +75,9 @@ def insert_neurons(
     rests = {"leak": leak, "refractory": refractory, "relative": relative, "signed": signed}
     given = [name for name, value in rests.items() if value]
     given += ["reset"] * (reset != Reset.SUBTRACT)
-    for node in graph.nodes:
-        if isinstance(node.op, QuantizedRelu) and given:
+    trained = graph.metadata.get("leaks", {})
+    for node in graph.nodes if given else ():
+        if isinstance(node.op, QuantizedRelu) or node.name in trained:
             raise PassError(
                 f"{given[0]}: {node} has neurons that training chose, expected none of "
                 "reset, leak, refractory, relative, signed",
@@ -108,7 +109,7 @@ def put_neurons(graph: Graph, make: Callable[[int], Neuron]) -> Graph:
         if isinstance(node.op, Relu):
             op = make(len(graph.types[node.name].shape))
             if node.name in leaks:
-                op = leaking(op, leaks[node.name])
+                op = LeakyFire(op.threshold, op.initial_potential, leaks[node.name])
             node = dataclasses.replace(node, op=op)
             varying.add(node.name)
         elif isinstance(node.op, QuantizedRelu):
@@ -141,6 +142,19 @@ def _find_leaks(graph: Graph) -> dict[str, float]:
             hint="use --recipe trained, without place_poolings.max_pool=before",
         )
     return leaks
+
+
+def refuse_leaks(graph: Graph, name: str) -> None:
+    """Raise if training chose leaks, which the neurons of pass `name` cannot have.
+
+    Raises:
+        PassError: It did.
+    """
+    if graph.metadata.get("leaks"):
+        raise PassError(
+            f"{name}: {', '.join(graph.metadata['leaks'])} were trained with a leak, expected none",
+            hint="use --recipe trained, or rate, which fits neurons without",
+        )
 
 
 def _slow_down(graph: Graph, refractory: int) -> Graph:

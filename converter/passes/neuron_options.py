@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -73,20 +72,3 @@ def choose_neuron(
         return IntegrateFire(threshold, initial, Reset(reset))
 
     return make
-
-
-def leaking(neuron: Neuron, leak: float) -> Neuron:
-    """Return a neuron with another leak.
-
-    Raises:
-        PassError: The options made it one that has none.
-    """
-    if isinstance(neuron, LeakyFire):
-        return dataclasses.replace(neuron, leak=leak)
-    if isinstance(neuron, IntegrateFire):
-        return LeakyFire(neuron.threshold, neuron.initial_potential, leak, reset=neuron.reset)
-    raise PassError(
-        f"insert_neurons: the network was trained with a leak of {leak:g}, expected neurons that "
-        "can leak",
-        hint="leave insert_neurons.signed out",
-    )

@@ -34,13 +34,16 @@ from ..simulation import (
 )
 from . import counts, reference
 
+MIN_SAMPLES = 4
+"""Of a group, where there are enough for all threads."""
+
 
 def compile_graph(graph: Graph, *, n_threads: int = 1, encoder: Encoder | None = None) -> Runner:
     """Compile a spiking graph; without numba, return the reference engine's runner and say so.
 
     Args:
         graph: As `convert` gives it.
-        n_threads: Samples that are simulated at the same time.
+        n_threads: Groups of samples that are simulated at the same time.
         encoder: Where inputs change at every step.
 
     Raises:
@@ -136,7 +139,7 @@ class EventRunner:
         n_together = self.plan.arena.n_steps if are_steps else self.plan.arena.n_samples
         if exit_rule is not None:  # each sample ends by itself
             n_together = 1
-        groups = iter(_split(n_samples, n_together, self.n_threads))
+        groups = iter(list(_split(n_samples, n_together, self.n_threads)))  # threads share it
         stop = threading.Event()
 
         def work() -> Memory:
@@ -165,19 +168,25 @@ class EventRunner:
 
     def _take_memory(self, n_steps: int, constants: Constants) -> Memory:
         try:
-            memory = self.idle.pop() if self.idle else make_memory(self.plan.arena, constants)
-        except MemoryError as error:
-            raise SimulationError(
-                f"graph: the spikes of {self.plan.arena.n_steps} steps need "
-                f"{self.plan.arena.n_bytes:,} bytes per thread, more than there are",
-                hint="use fewer --threads, or --engine reference with a small --batch-size",
-            ) from error
+            memory = self.idle.pop()
+        except IndexError:
+            memory = self._make_memory(constants)
         names = fan_outs(self.graph, varying=True)
         memory.operations_table = np.zeros((len(names), n_steps), np.int64)
         memory.operations = dict(zip(names, memory.operations_table, strict=True))
         for node in neurons(self.graph):
             memory.spikes[node.name] = 0
         return memory
+
+    def _make_memory(self, constants: Constants) -> Memory:
+        try:
+            return make_memory(self.plan.arena, constants)
+        except MemoryError as error:
+            raise SimulationError(
+                f"graph: the spikes of {self.plan.arena.n_steps} steps need "
+                f"{self.plan.arena.n_bytes:,} bytes per thread, more than there are",
+                hint="use fewer --threads, or --engine reference with a small --batch-size",
+            ) from error
 
     def _simulate_once(
         self, memory: Memory, inputs: tuple[Array, ...], group: slice, results: _Results
@@ -264,11 +273,11 @@ def _split(n_samples: int, n_together: int, n_threads: int) -> Iterator[slice]:
     """Yield groups of at most `n_together` samples, smaller at the end: threads finish together."""
     first = 0
     while first < n_samples:
-        size = max(1, min(n_together, (n_samples - first) // (2 * n_threads)))
-        if n_threads == 1:
-            size = n_together
-        yield slice(first, min(n_samples, first + size))
-        first += size
+        left = size = n_samples - first
+        if n_threads > 1:
+            size = max(left // (2 * n_threads), min(MIN_SAMPLES, left // n_threads), 1)
+        yield slice(first, first + min(size, n_together))
+        first += min(size, n_together)
 
 
 def _too_large() -> SimulationError:
@@ -279,7 +288,7 @@ def _too_large() -> SimulationError:
 
 
 class _Results:
-    """The arrays of a batch, which threads fill sample by sample."""
+    """The arrays of a batch, which threads fill group by group."""
 
     def __init__(self, graph: Graph, n_samples: int, n_steps: int, count_spikes: bool) -> None:
         shapes = [graph.types[name].shape for name in graph.outputs]

@@ -1,4 +1,4 @@
-"""What is the same at every step: computed once per sample, on demand."""
+"""What is the same at every step: computed once for a group of samples, on demand."""
 
 from __future__ import annotations
 

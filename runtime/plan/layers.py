@@ -168,7 +168,7 @@ class FireStage:
             if self.gather.is_split:
                 size = (len(masks), self.n_steps, n_positions, n_channels)
                 memory.arrays[self, "currents"] = aligned(size, np.float32)
-        memory.arrays[self][:] = self.initial
+        memory.arrays[self][: memory.n_samples] = self.initial
         self.bias.begin(memory, self.n_steps)
 
     def run(self, memory: Memory, n_steps: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,8 @@ MAX_SAMPLES = 8
 """Samples side by side."""
 SIDE_BY_SIDE_BYTES = 2**23
 """Of spikes, that samples side by side may take; if one takes more, it is alone."""
+VALUE_BYTES = 2**26
+"""Likewise of currents and other values of a block of steps."""
 
 
 @dataclass(eq=False)
@@ -39,6 +42,7 @@ class Arena:
         n_offsets: The most columns of a line, in all steps.
         n_patch_words: The most words that a neuron whose weights are bits sees, in all steps.
         n_spread: The most rows of weights of a line's columns, for the steps done at a time.
+        n_value_bytes: Of a sample's currents and other values of all steps, about.
     """
 
     n_steps: int
@@ -52,6 +56,11 @@ class Arena:
     n_offsets: int = 0
     n_patch_words: int = 0
     n_spread: int = 0
+    n_value_bytes: int = 0
+
+    def add_values(self, shape: tuple[int, ...], n_bytes: int) -> None:
+        """Note that a stage keeps so many bytes per step and entry."""
+        self.n_value_bytes += n_bytes * math.prod(shape) * self.n_steps
 
     def add_layer(self, name: str, shape: tuple[int, ...]) -> None:
         """Make room for the spikes of a node."""
@@ -81,14 +90,16 @@ class Arena:
     @property
     def n_samples(self) -> int:
         """How many samples to simulate side by side, so that kernels are called less often."""
-        return max(1, min(MAX_SAMPLES, SIDE_BY_SIDE_BYTES // max(1, self.n_spike_bytes)))
+        of_spikes = SIDE_BY_SIDE_BYTES // max(1, self.n_spike_bytes)
+        of_values = VALUE_BYTES // max(1, self.n_value_bytes)
+        return max(1, min(MAX_SAMPLES, of_spikes, of_values))
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of spikes and lists, per thread."""
+        """Bytes of spikes, values and lists, per thread."""
         lists = 3 * self.room * self.n_steps + 4 * self.n_offsets
         seen = 8 * self.n_patch_words + 4 * self.n_spread
-        return self.n_samples * self.n_spike_bytes + seen + lists
+        return self.n_samples * (self.n_spike_bytes + self.n_value_bytes) + seen + lists
 
     @property
     def room(self) -> int:

@@ -212,6 +212,7 @@ class Planner:
         self.blocks.add(name)
         node = self.graph.by_name[name]
         shape = self.graph.types[name].shape
+        self.arena.add_values(shape, 8)
         if isinstance(node.op, StepInput):  # the engine puts it there
             return
         known = self.sum(name)
@@ -238,8 +239,8 @@ class Planner:
     def gather(self, current: Current, shape: tuple[int, ...]) -> Gather:
         """Return how the events of a sum are added up."""
         sites = dict.fromkeys(term.sites for term in current.terms)
-        if not all(found.is_layer for found in sites):
-            for found in sites:
+        if any(not found.is_layer or found in self.arena.poolings for found in sites):
+            for found in sites:  # events of a sum are spikes or levels, not both
                 self.add_up(found)
         return make_gather(current.terms, shape, self.arena)
 

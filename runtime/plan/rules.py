@@ -64,6 +64,8 @@ def _fire(planner: Planner, node: Node) -> View | None:
     gather: Gather | Bits | None = make_bits(current.terms, shape, arena)
     gather = gather or planner.gather(current, shape)
     bias = planner.bias(current, shape, gather.n_channels)
+    if gather.is_split:
+        arena.add_values(shape, 4)
     arena.add_layer(node.name, shape)
     first_word = arena.layers[node.name]
     planner.stages.append(make_fire_stage(node, shape, gather, bias, arena.n_steps, first_word))
@@ -82,6 +84,7 @@ def _stepped(planner: Planner, node: Node) -> View | None:
     current = planner.current(node.inputs[0])
     gather = planner.gather(current, shape)
     bias = planner.bias(current, shape, gather.n_channels)
+    arena.add_values(shape, 5)
     if levels is None:
         view = view_layer(node.name, shape)
         arena.add_layer(node.name, shape)

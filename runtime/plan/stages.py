@@ -1,4 +1,4 @@
-"""Stages: what the event engine does for a block of steps of some samples, one by one."""
+"""Stages: what the event engine does for a block of steps of some samples, one after the other."""
 
 from __future__ import annotations
 

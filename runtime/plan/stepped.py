@@ -140,8 +140,9 @@ class SteppedStage:
             if self.levels is None:
                 masks = layer_masks(memory, self.first_word, self.shape, self.n_steps)
                 memory.layers[self.node.name] = masks
-        memory.arrays[self][:] = 0
-        memory.arrays[self][..., :n_channels] = states
+        now = memory.arrays[self][: memory.n_samples]
+        now[:] = 0
+        now[..., :n_channels] = states
         self.bias.begin(memory, self.n_steps)
 
     def run(self, memory: Memory, n_steps: int) -> None:

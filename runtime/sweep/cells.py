@@ -62,7 +62,7 @@ def run_sweep(
         cells: What is wanted.
         store: Where results are kept and looked up, by a hash of everything they depend on: the
             bytes of model and data, the options of every pass, spikeport's version.
-        n_threads: Samples that are simulated at the same time; None takes every core.
+        n_threads: Groups of samples simulated at the same time; None takes every core.
         cluster: Where samples are simulated; None for this process.
         progress: Called with the number of cells done or known.
     """

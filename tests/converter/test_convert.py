@@ -291,7 +291,7 @@ def test_preprocessing_is_kept_and_checked():
     wrong_ones = (
         {"scale": 1.0}, {"scale": "1", "offset": 0.0}, [1, 0], {"scale": [], "offset": 0.0},
         {"scale": 1.0, "offset": [0.0, None]}, {"scale": 1.0, "offset": 0.0, "mean": 1.0},
-        {"scale": 1.0, "offset": 0.0, "reverse_channels": 1},
+        {"scale": 1.0, "offset": 0.0, "reverse_channels": 1}, {"scale": 10**400, "offset": 0.0},
     )  # fmt: skip
     for wrong in wrong_ones:
         damaged = graph.replace(metadata={"preprocessing": wrong})

@@ -346,9 +346,26 @@ def test_groups_are_all_samples_once_and_small_at_the_end(n_samples, n_threads):
     assert [i for group in groups for i in range(group.start, group.stop)] == list(range(n_samples))
     sizes = [group.stop - group.start for group in groups]
     assert max(sizes) <= 8
-    if n_threads > 1:
-        assert sizes == sorted(sizes, reverse=True)
+    assert sizes == sorted(sizes, reverse=True)
+    if n_threads > 1 and n_samples > n_threads:
         assert sizes[-1] == 1
+
+
+def test_groups_of_many_threads_are_not_all_of_one_sample():
+    groups = list(event._split(100, 8, 16))
+    assert groups[0] == slice(0, 4)
+    assert len(groups) < 60
+
+
+def test_a_layer_in_a_sum_with_pooled_spikes_and_in_one_without():
+    net = Net(3, 6, 6)
+    a, b, c = (net.fire(net.conv(8, padding=1, x="x")) for _ in range(3))
+    pooled = net.add(AveragePool((2, 2), (1, 1), ((0, 1), (0, 1)), count_padding=True), b)
+    first = net.fire(net.conv(8, padding=1, x=net.add(Concatenate(0), a, pooled)))
+    second = net.fire(net.conv(8, padding=1, x=net.add(Concatenate(0), a, c)))
+    net.add(Concatenate(0), first, second)
+    _, n_spikes = assert_same(net.graph)
+    assert n_spikes > 1000
 
 
 @pytest.mark.parametrize("is_leaky", [False, True])

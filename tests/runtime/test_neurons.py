@@ -173,6 +173,24 @@ def test_options_of_neurons_on_every_recipe(recipe, option, model):
         ),
         (
             "light",
+            {"calibrate_neurons": {"ridge": 0.1}},
+            "calibrate_neurons.ridge: the neurons of recipe light come from insert_neurons",
+            "recipe light chooses it by itself; rate takes it",
+        ),
+        (
+            "exact",
+            {"calibrate_neurons": {"leak": 0.1}},
+            "calibrate_neurons.leak: the neurons of recipe exact come from insert_neurons",
+            "recipe exact chooses it by itself; rate takes it",
+        ),
+        (
+            "light",
+            {"calibrate_neurons": {"laek": 0.1}},
+            "option of calibrate_neurons 'laek': does not exist",
+            "did you mean leak",
+        ),
+        (
+            "light",
             {"calibrate_neurons": {"leak": 0.1}},
             "calibrate_neurons.leak: the neurons of recipe light come from insert_neurons",
             "use --set insert_neurons.leak=0.1",

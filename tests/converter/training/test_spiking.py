@@ -101,11 +101,19 @@ def test_recipes_that_fit_neurons_leave_leaks_out(converted):
     assert "leaks" not in spiking.metadata
 
 
-def test_what_has_no_leak_is_refused(converted):
+@pytest.mark.parametrize(
+    ("recipe", "options", "message"),
+    [
+        ("trained", {"insert_neurons": {"signed": True}}, "signed: relu1 .*training chose"),
+        ("trained", {"insert_neurons": {"leak": 0.5}}, "leak: relu1 .*training chose"),
+        ("graded", {}, "insert_graded_neurons: relu1, dense1 were trained with a leak"),
+        ("differential", {}, "insert_differential_neurons: relu1, dense1 were trained with a leak"),
+    ],
+)
+def test_other_neurons_than_those_of_training_are_refused(converted, recipe, options, message):
     _, path, _ = converted
-    with pytest.raises(PassError, match=r"trained with a leak of 0\.25, expected neurons that can"):
-        convert(path, samples().inputs, recipe="trained", n_steps=4,
-                options={"insert_neurons": {"signed": True}})  # fmt: skip
+    with pytest.raises(PassError, match=message):
+        convert(path, samples().inputs, recipe=recipe, n_steps=4, options=options)
 
 
 def test_leak_of_a_file_that_is_none(tmp_path):
