@@ -66,16 +66,19 @@ def to_markdown(cells: list[dict[str, Any]]) -> str:
     by_place = {(c["network"], c["recipe"], c["n_steps"]): c for c in cells}
     lines = [
         f"{cells[0]['data']}; calibrated on: {cells[0]['calibration']}. Accuracy in percent, every "
-        "T a conversion of its own.",
+        "T a conversion of its own. What was not run is empty.",
         "",
-        "| network | recipe | ANN | " + " | ".join(f"T={t}" for t in steps) + " |",
-        "|---" * (3 + len(steps)) + "|",
+        "| network | recipe | steps in all | ANN | " + " | ".join(f"T={t}" for t in steps) + " |",
+        "|---" * (4 + len(steps)) + "|",
     ]
     for network, recipe in dict.fromkeys((c["network"], c["recipe"]) for c in cells):
         found = [by_place.get((network, recipe, t)) for t in steps]
         ann = next(c["ann_accuracy"] for c in found if c)
+        (ratio,) = {c["latency_steps"] / c["n_steps"] for c in found if c}
+        in_all = "T" if ratio == 1 else f"{ratio:g} T"
         shown = [f"{c['accuracy']:.2f}" if c else "" for c in found]
-        lines.append(f"| {network} | `{recipe}` | {ann:.2f} | " + " | ".join(shown) + " |")
+        row = [network, f"`{recipe}`", in_all, f"{ann:.2f}", *shown]
+        lines.append(f"| {' | '.join(row)} |")
     lines += [
         "",
         "| network | recipe | T | steps in all | points below the ANN (paired 95 % interval) | "
