@@ -305,6 +305,11 @@ def test_advice_is_in_the_options_of_the_recipe():
         entries = [{"name": name, "options": options} for name, options in passes.items()]
         made = graph.replace(metadata={"passes": entries, "n_steps": n_steps})
         assert expected in advise(made)[cause]
+    for name in ("insert_neurons", "calibrate_neurons"):
+        made = graph.replace(metadata={"passes": [{"name": name, "options": {}}]})
+        assert advise(made)["reset"].endswith(f"(--set {name}.reset=subtract)")
+        assert f"(--set {name}.signed=true), or feed con" in advise(made, "ttfs")["unevenness"]
+    assert "signed" not in advise(graph, "ttfs")["unevenness"]
     scheduled = graph.replace(metadata={"schedule": {"n_levels": 4}, "n_steps": 20, "passes": [3]})
     assert advise(scheduled)["quantisation"] == "take more steps (--n-steps 8)"
 
