@@ -198,6 +198,7 @@ def _max_pool(planner: Planner, node: Node) -> View | None:
         before = planner.graph.types[node.inputs[0]].shape
         planner.block(node.inputs[0])
         planner.blocks.add(node.name)
+        planner.arena.add_values(shape, 8)
         planner.stages.append(make_pool_values_stage(node, shape, before))
         return None
     planner.arena.add_layer(node.name, shape)
