@@ -31,9 +31,12 @@ STORE = FOLDER.parent / ".cache" / "poolings.sqlite"
 def describe(row: Row) -> dict[str, Any]:
     """Return the figures of one cell, with what its poolings are and cost."""
     poolings = row.result["poolings"]
+    found = summarize(row)
+    chosen = row.settings["options"]["place_poolings"]
+    is_max = found["network"] == "vgg_max"
     return {
-        **summarize(row),
-        "pooling": " + ".join(dict.fromkeys(each["how"] for each in poolings)),
+        **found,
+        "pooling": chosen["max_pool" if is_max else "average_pool"],
         "n_neurons": row.result["workload"]["n_neurons"],
         "counters": sum(each["counters"] for each in poolings),
         "comparisons": sum(each["comparisons"] for each in poolings),

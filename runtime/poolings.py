@@ -7,8 +7,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..converter.ir import Graph, Neuron, Node, SpikingMaxPool
-from ..converter.ir.ops import AveragePool, GlobalAveragePool, MaxPool
+from ..converter.ir import Graph, Neuron, Node, SpikingMaxPool, StepInput
+from ..converter.ir.ops import (
+    AveragePool,
+    Concatenate,
+    Flatten,
+    GlobalAveragePool,
+    Identity,
+    MaxPool,
+    Pad,
+    Reshape,
+    Scale,
+    Select,
+    Transpose,
+)
+
+REARRANGING = (Concatenate, Flatten, Identity, Pad, Reshape, Select, Transpose)
 
 HOW: dict[str, str] = {
     "counts": "max-pooling by accumulated counts, exact on the counts of every step",
@@ -72,15 +86,33 @@ def pooling_lines(poolings: Iterable[Pooling]) -> list[str]:
 
 def _describe(graph: Graph, node: Node) -> Pooling | None:
     op = node.op
-    firing = [b for b in graph.consumers[node.name] if isinstance(b.op, Neuron)]
+    firing = _feeds_neurons(graph, node)
     n_neurons = graph.types[node.name].size if firing else 0
     if isinstance(op, MaxPool):
         operand = graph.types[node.inputs[0]]
         n_entries = graph.types[node.name].size * math.prod(op.kernel)
         if not isinstance(op, SpikingMaxPool):
             return Pooling(node.name, "or", 0, n_entries, n_neurons)
-        how = "before" if firing else "counts"
+        how = "counts" if _is_sent(graph, node.inputs[0]) else "before"
         return Pooling(node.name, how, operand.size, n_entries, n_neurons)
     if isinstance(op, AveragePool | GlobalAveragePool):
         return Pooling(node.name, "neurons" if firing else "linear", 0, 0, n_neurons)
     return None
+
+
+def _feeds_neurons(graph: Graph, node: Node) -> bool:
+    """Return whether neurons take a result, with corrections of their current in between."""
+    behind = graph.consumers[node.name]
+    return any(
+        isinstance(each.op, Neuron) or (isinstance(each.op, Scale) and _feeds_neurons(graph, each))
+        for each in behind
+    )
+
+
+def _is_sent(graph: Graph, name: str) -> bool:
+    """Return whether a result is what neurons send, in any order; else it is a current."""
+    node = graph.by_name[name]
+    if isinstance(node.op, Neuron | StepInput):
+        return True
+    moves = isinstance(node.op, (*REARRANGING, MaxPool))
+    return moves and all(_is_sent(graph, each) for each in node.inputs)

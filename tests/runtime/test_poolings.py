@@ -186,6 +186,24 @@ def test_what_poolings_cost():
     ]
 
 
+@pytest.mark.parametrize(
+    ("pool", "options", "expected"),
+    [
+        (POOL, {}, {"counts"}),
+        (POOL, {"max_pool": "before"}, {"before"}),
+        (MEAN, {}, {"linear"}),
+        (MEAN, {"average_pool": "neurons"}, {"neurons"}),
+    ],
+)
+def test_poolings_are_named_whatever_corrects_the_currents_behind(pool, options, expected):
+    """Fitted neurons have biases that stand between the pooling and them."""
+    placed = PASSES["place_poolings"](network(pool), **options)
+    fitted = PASSES["calibrate_neurons"](placed, calibration=samples(8), n_steps=8)
+    assert {each.how for each in describe_poolings(fitted)} == expected
+    graded = PASSES["insert_graded_neurons"](placed)
+    assert {each.how for each in describe_poolings(graded)} == expected
+
+
 def test_an_evaluation_says_which_pooling_was_used():
     snn = spiking(network())
     found = evaluate(snn, samples(), n_steps=4, engine="reference")
