@@ -54,7 +54,7 @@ def _cells(group: list[dict[str, Any]]) -> list[str]:
         _spread([e["accuracy"] for e in group]),
         _spread([e["source_accuracy"] for e in group]),
         f"{statistics.mean(e['agreement'] for e in group):.2f}",
-        f"{bits} bits: {statistics.mean(quantised):.2f}" if quantised else "",
+        f"{bits} bit{'s' * (bits > 1)}: {statistics.mean(quantised):.2f}" if quantised else "",
         f"{statistics.mean(e['synaptic_operations'] for e in group):,.0f}",
         f"{statistics.mean(energy):,.0f}",
         f"{statistics.mean(e['file_bytes'] for e in group) / 1000:,.0f}",
