@@ -323,7 +323,7 @@ def test_a_failing_method_is_named(data):
         "--set", "calibrate_neurons.ridge=1", "--calibration-samples", "50",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert "left out: light calibrate_neurons.ridge=1.0 T=2: pass 'calibrate_neurons': is" in (
+    assert "left out: light calibrate_neurons.ridge=1.0 T=2: calibrate_neurons.ridge: the" in (
         result.stdout
     )
 
