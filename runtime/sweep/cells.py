@@ -192,7 +192,7 @@ def _load(cell: Cell, *, for_calibration: bool) -> Data:
     over_time = is_over_time(cell.code) and not for_calibration
     # other samples are the same for every T
     n_steps = cell.n_steps if over_time or spec.startswith("events:") else DEFAULT_N_STEPS
-    options = (not for_calibration, cell.shipped, cell.preprocessing)
+    options = (not for_calibration, cell.shipped, cell.choose_preprocessing())
     return _load_cached(spec, shapes, limit, (*options, n_steps, over_time))
 
 

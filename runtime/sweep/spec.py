@@ -65,9 +65,8 @@ class Cell:
     code: str = DEFAULT_CODE
     seed: int = 0
 
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """What samples go through.
+    def choose_preprocessing(self) -> Preprocessing:
+        """Return what samples go through.
 
         Raises:
             DataError: See `choose_preprocessing`.
@@ -126,7 +125,7 @@ def read_sweep(path: Path) -> tuple[Cell, ...]:
         choose_options(cell.recipe, cell.options)
         make_encoder(cell.code, cell.seed)
         if cell.preprocess:  # a scale that does not do fails when its cell is run
-            cell.preprocessing  # noqa: B018
+            cell.choose_preprocessing()
     unique = {repr(cell): cell for cell in cells}
     return tuple(unique.values())
 

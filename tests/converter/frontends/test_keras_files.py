@@ -60,12 +60,17 @@ def refuse(path: Path, match: str) -> FormatError:
     return caught.value
 
 
-def test_files_written_by_hand_are_read(keras_file: Path, h5_file: Path) -> None:
+def assert_is_net(path: Path) -> None:
+    """Read a file of NET, and let it add up 0 to 3 and 4 to 7."""
+    source = read(path)
     x = np.arange(8, dtype=np.float32).reshape(2, 4)
-    for path in (keras_file, h5_file):
-        source = read(path)
-        assert run(source.graph, (x,))[0].tolist() == [[6.0] * 3, [22.0] * 3]
-        assert source.graph.metadata["source"]["version"] == "3.10.0"
+    assert run(source.graph, (x,))[0].tolist() == [[6.0] * 3, [22.0] * 3]
+    assert source.graph.metadata["source"]["version"] == "3.10.0"
+
+
+def test_files_written_by_hand_are_read(keras_file: Path, h5_file: Path) -> None:
+    assert_is_net(keras_file)
+    assert_is_net(h5_file)
 
 
 def test_reading_imports_no_framework_and_runs_nothing(keras_file: Path, h5_file: Path) -> None:
@@ -119,12 +124,12 @@ def test_members_that_are_there_twice(keras_file: Path) -> None:
 
 def test_other_members_are_ignored(keras_file: Path) -> None:
     write_members(keras_file, {**members(keras_file), "../evil": b"x", "assets/a": b"x"})
-    read(keras_file)
+    assert_is_net(keras_file)
 
 
 def test_compressed_archives_are_read(keras_file: Path) -> None:
     write_members(keras_file, members(keras_file), zipfile.ZIP_DEFLATED)
-    read(keras_file)
+    assert_is_net(keras_file)
 
 
 def test_other_compressions_and_encryption(keras_file: Path) -> None:
@@ -383,7 +388,7 @@ def test_datasets_that_declare_more_than_they_store(h5_file: Path) -> None:
 
 def test_compressed_weights_are_read(h5_file: Path) -> None:
     replace_kernel(h5_file, data=DENSE_4_3[0], compression="gzip", shuffle=True, fletcher32=True)
-    read(h5_file)
+    assert_is_net(h5_file)
 
 
 def test_unknown_filters(h5_file: Path) -> None:

@@ -420,6 +420,7 @@ def test_parameters_are_frozen_copies():
 
 def test_arguments_are_never_changed():
     x = fractions(2, 2, 4, 4)
+    before = x.copy()
     x.setflags(write=False)
     for op in (
         conv((2, 2, 3, 3), (1, 1), (1, 1), ((1, 1),) * 2),
@@ -432,6 +433,7 @@ def test_arguments_are_never_changed():
     ):
         op.apply(x)
     Add().apply(x, x, x)
+    np.testing.assert_array_equal(x, before)
 
 
 def test_table_has_every_op_under_its_own_name():
