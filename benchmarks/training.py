@@ -67,7 +67,8 @@ def _rows(network: str, n_seeds: int, qcfs4_epochs: int) -> dict[str, Row]:
         f"{network}-both": row("step", n_epochs=6, scheme="scaled", progressive=0.3),
         f"{network}-weights": row("qcfs", n_epochs=4, sets=("qcfs.n_levels=8",), scheme="scaled"),
         f"{network}-qcfs2": row("qcfs", n_epochs=3, sets=("qcfs.n_levels=2",)),
-        f"{network}-whetstone": row("whetstone", n_epochs=6),
+        f"{network}-whetstone": row("whetstone", n_epochs=10),
+        f"{network}-published": row("whetstone", n_epochs=10, sets=("whetstone.gradient_width=0",)),
         f"{network}-surrogate4": row("surrogate", n_epochs=2),
         f"{network}-sign": row("sign", n_epochs=5),
         f"{network}-ternary": row("step", n_epochs=6, scheme="ternary", progressive=0.3),
@@ -77,7 +78,7 @@ def _rows(network: str, n_seeds: int, qcfs4_epochs: int) -> dict[str, Row]:
     }
 
 
-ROWS: dict[str, Row] = {**_rows("vgg", 1, 11), **_rows("lenet", 3, 3)}
+ROWS: dict[str, Row] = {**_rows("vgg", 3, 11), **_rows("lenet", 3, 3)}
 
 
 def train_row(name: str, seed: int, folder: Path, n_epochs: int, limit: int | None) -> None:

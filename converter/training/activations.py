@@ -18,7 +18,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from .estimators import ESTIMATORS, quantize, sign
+from .estimators import ESTIMATORS, quantize, sign, straight_through
 
 PACKAGE = "spikeport"
 LEAST_THRESHOLD = 1e-3
@@ -207,11 +207,23 @@ class SlipReLU(QuantizedReLU):
 class Whetstone(Thresholded):
     """threshold x clip((x / threshold - s / 2) / (1 - s), 0, 1): a step at threshold / 2 for s = 1.
 
-    Source: Severa et al. 2019 (Whetstone).
+    Source: Severa et al. 2019 (Whetstone); the wider gradient is ours.
+
+    Args:
+        gradient_width: Of the ramp whose gradient is taken, at least, in thresholds. With 0 it is
+            that of the ramp itself, as published: none at all once the layer is a step.
 
     Attributes:
         sharpness: s, 0 to 1, a weight that no gradient changes; training raises it.
     """
+
+    def __init__(
+        self, initial_threshold: float = 1.0, *, gradient_width: float = 1.0, **options: Any
+    ) -> None:
+        super().__init__(initial_threshold, **options)
+        if not 0 <= gradient_width <= 1:
+            raise ValueError(f"{self.name}: gradient_width is {gradient_width}, expected 0 to 1")
+        self.gradient_width = gradient_width
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
@@ -221,8 +233,19 @@ class Whetstone(Thresholded):
 
     def call(self, inputs: Any) -> Any:
         width = ops.maximum(1 - self.sharpness, LEAST_WIDTH)
-        ramp = (inputs / self.threshold - (1 - width) / 2) / width
-        return ops.clip(ramp, 0, 1) * self.threshold
+        value = self._ramp(inputs, width)
+        if self.gradient_width:
+            proxy = self._ramp(inputs, ops.maximum(width, self.gradient_width))
+        else:
+            # The gradient of the steep ramp that stands for a step is rare and huge.
+            proxy = ops.where(self.sharpness < 1, value, ops.stop_gradient(value))
+        return straight_through(value, proxy) * self.threshold
+
+    def _ramp(self, inputs: Any, width: Any) -> Any:
+        return ops.clip((inputs / self.threshold - (1 - width) / 2) / width, 0, 1)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"gradient_width": self.gradient_width}
 
 
 @keras.saving.register_keras_serializable(PACKAGE, "BinarySign")

@@ -54,9 +54,10 @@ CONSTRAINTS: dict[str, Constraint] = {
     ),
     "whetstone": Constraint(
         "clipped ReLUs sharpened to binary steps, layer after layer, from the input on",
-        {"first": 0.1, "last": 0.8},
+        {"first": 0.1, "last": 0.8, "gradient_width": 1.0},
         "Severa et al. 2019",
-        least={"first": 0, "last": 0},
+        least={"first": 0, "last": 0, "gradient_width": 0},
+        most={"first": 1, "last": 1, "gradient_width": 1},
     ),
     "gaussian_noise": Constraint(
         "clipped ReLU with Gaussian noise, in thresholds",

@@ -290,7 +290,7 @@ def _make_activation(
         case "sign":
             return activations.BinarySign(options["estimator"], name=layer_name)
         case "whetstone":
-            return activations.Whetstone(name=layer_name)
+            return activations.Whetstone(gradient_width=options["gradient_width"], name=layer_name)
         case "surrogate":
             return spiking.SpikingNeuron(
                 options["n_steps"], surrogate=options["surrogate"], width=options["width"],

@@ -156,8 +156,12 @@ class _Run:
         """Whether validation has not become better for `patience` epochs."""
         if self.settings.patience is None or not self.history:
             return False
-        values = [entry["validation_accuracy"] for entry in self.history]
-        return len(values) - 1 - int(np.argmax(values)) >= self.settings.patience
+        values = [
+            entry["validation_accuracy"]
+            for entry in self.history
+            if self._is_final(entry["epoch"] - 1)
+        ]
+        return bool(values) and len(values) - 1 - int(np.argmax(values)) >= self.settings.patience
 
     def variables(self) -> list[Any]:
         """Return all that changes: weights, the optimiser's state, and the best weights."""
@@ -192,7 +196,7 @@ class _Run:
         settings, epoch = self.settings, self.epoch
         self._prepare(epoch)
         inputs, labels = draw_epoch(samples, settings.seed, epoch, augment)
-        watch = _make_watch(self.student, epoch)
+        watch = self._make_watch(-(-len(labels) // settings.batch_size))
         found = self.objective.fit(
             inputs, labels, batch_size=settings.batch_size, shuffle=False, verbose=0,
             initial_epoch=epoch, epochs=epoch + 1, callbacks=[watch, *callbacks],
@@ -203,7 +207,8 @@ class _Run:
         accuracy = None
         if validation is not None:
             accuracy = measure(self.student.model, validation)
-            if settings.patience is not None and (self.best is None or accuracy > self.best[0]):
+            is_best = self.best is None or accuracy > self.best[0]
+            if settings.patience is not None and self._is_final(epoch) and is_best:
                 weights = [np.array(each) for each in self.student.model.get_weights()]
                 self.best = (accuracy, weights)
         entry = {
@@ -224,11 +229,10 @@ class _Run:
         _sharpen(self.student, self.constraints, 1.0)
 
     def _prepare(self, epoch: int) -> None:
-        """Set what depends on the epoch alone: random numbers, sharpness, binary weights."""
+        """Set what depends on the epoch alone: random numbers, binary weights."""
         settings = self.settings
         _seed_layers(self.objective, settings.seed, epoch)
-        _sharpen(self.student, self.constraints, (epoch + 1) / settings.n_epochs)
-        is_binary = epoch >= settings.progressive * settings.n_epochs
+        is_binary = self._is_binary(epoch)
         for name in self.student.binary.values():
             layer = self.student.inner.get_layer(name)
             if layer.is_binary != is_binary:
@@ -236,6 +240,37 @@ class _Run:
                 # Both were traced with what was.
                 self.objective.train_function = None
                 self.student.model.predict_function = None
+
+    def _is_binary(self, epoch: int) -> bool:
+        """Whether weights are binary in an epoch: never later than in the last one."""
+        n_epochs = self.settings.n_epochs
+        return epoch >= min(self.settings.progressive * n_epochs, n_epochs - 1)
+
+    def _is_final(self, epoch: int) -> bool:
+        """Whether the network after an epoch is of the form in which it ends: binary, sharp."""
+        if self.student.constraint == "whetstone":
+            last = float(self.constraints["whetstone"]["last"])
+            return (epoch + 1) / self.settings.n_epochs >= last
+        return not self.student.binary or self._is_binary(epoch)
+
+    def _make_watch(self, n_batches: int) -> Any:
+        """Return what is done between the steps of an epoch."""
+        import keras
+
+        run, epoch, n_epochs = self, self.epoch, self.settings.n_epochs
+
+        class Watch(keras.callbacks.Callback):
+            """Sharpens step by step, and stops as soon as the loss is no number."""
+
+            def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+                done = (epoch + (batch + 1) / n_batches) / n_epochs
+                _sharpen(run.student, run.constraints, done)
+
+            def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+                if batch % CHECK_EVERY == 0 and not math.isfinite(float((logs or {})["loss"])):
+                    self.model.stop_training = True
+
+        return Watch()
 
 
 def measure(model: Any, samples: Samples) -> float:
@@ -263,19 +298,6 @@ def find_culprit(student: Student, inputs: Any, epoch: int) -> DataError:
         f"{where} is NaN or infinite in epoch {epoch + 1}, expected finite numbers",
         hint="lower --learning-rate; a run that has a checkpoint goes on from the epoch before",
     )
-
-
-def _make_watch(student: Student, epoch: int) -> Any:
-    import keras
-
-    class Watch(keras.callbacks.Callback):
-        """Stops as soon as the loss is no number."""
-
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            if batch % CHECK_EVERY == 0 and not math.isfinite(float((logs or {})["loss"])):
-                self.model.stop_training = True
-
-    return Watch()
 
 
 def _seed_layers(model: Any, seed: int, epoch: int) -> None:

@@ -118,7 +118,7 @@ OWN_LAYERS: dict[str, LayerRule] = {
         emit_clipped_relu, _THRESHOLD | {"noise", "poisson_steps", "seed", "leak"}
     ),
     "SlipReLU": LayerRule(emit_slip_relu, _QUANTIZED | {"share"}),
-    "Whetstone": LayerRule(emit_whetstone, _THRESHOLD),
+    "Whetstone": LayerRule(emit_whetstone, _THRESHOLD | {"gradient_width"}),
     "BinarySign": LayerRule(emit_binary_sign, frozenset({"estimator"})),
     "BinaryDense": LayerRule(_binary(emit_dense), _BINARY | {"units"}, reasons=_refuse_scheme),
     "BinaryConv1D": _CONVOLUTION,

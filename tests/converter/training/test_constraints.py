@@ -40,6 +40,7 @@ def test_settings_go_over_the_defaults():
             ("slip_relu.share=2",),
             "share: is 2.0, expected at least 0 and at most 1",
         ),
+        (("whetstone",), ("whetstone.last=1.1",), "last: is 1.1, expected .* at most 1"),
         (("qcfs",), ("qcfs.per_channel=yes",), "'yes' is not true or false"),
     ],
 )

@@ -72,6 +72,22 @@ def test_whetstone_sharpens_to_a_step():
     np.testing.assert_allclose(sharp[[0, 1, 2, 4, 5]], [0, 0, 0, 1, 1], atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("width", "soft", "half", "step"),
+    [
+        (1.0, [0, 1, 1, 1, 1, 0], [0, 1, 1, 1, 1, 0], [0, 1, 1, 1, 1, 0]),
+        (0.25, [0, 1, 1, 1, 1, 0], [0, 0, 2, 2, 0, 0], [0, 0, 0, 4, 0, 0]),
+        (0.0, [0, 1, 1, 1, 1, 0], [0, 0, 2, 2, 0, 0], [0, 0, 0, 0, 0, 0]),
+    ],
+)
+def test_gradient_of_whetstone_is_that_of_a_ramp_of_some_width(width, soft, half, step):
+    layer = activations.Whetstone(gradient_width=width)
+    layer(X)
+    for sharpness, expected in ((0, soft), (0.5, half), (1, step)):
+        layer.sharpness.assign(sharpness)
+        np.testing.assert_allclose(gradient(layer, X), [expected])
+
+
 def test_sign_and_its_estimators():
     x = np.array([[-2.0, -0.5, 0.0, 0.5, 2.0]], np.float32)
     expected = {"hard_tanh": [0, 1, 1, 1, 0], "approx_sign": [0, 1, 2, 1, 0]}
@@ -160,6 +176,7 @@ def test_constraint_keeps_thresholds_positive():
         (lambda: activations.ClippedReLU(0.0), "initial_threshold is 0.0, expected > 0"),
         (lambda: activations.ClippedReLU(noise=-1.0), "noise is -1.0"),
         (lambda: activations.SlipReLU(share=2.0), "share is 2.0, expected 0 to 1"),
+        (lambda: activations.Whetstone(gradient_width=2.0), "gradient_width is 2.0, expected 0 to"),
         (lambda: activations.BinarySign("tanh"), "estimator is 'tanh', expected hard_tanh or"),
         (lambda: binary_layers.BinaryDense(3, scheme="two"), "scheme is 'two', expected one of"),
         (lambda: activations.ClippedReLU(leak=1.0), "leak is 1.0, expected 0 <= leak < 1"),
@@ -180,7 +197,7 @@ def model_of(kind):
         "BinaryConv2D": {"filters": 4, "kernel_size": 3, "padding": "same"},
         "BinaryConv3D": {"filters": 4, "kernel_size": 2},
         "QuantizedReLU": {"per_channel": True}, "ClippedReLU": {"per_channel": True, "noise": 0.1},
-        "SlipReLU": {"share": 0.3},
+        "SlipReLU": {"share": 0.3}, "Whetstone": {"gradient_width": 0.5},
     }.get(kind, {})  # fmt: skip
     rank = {"BinaryConv1D": 1, "BinaryConv3D": 3, "BinaryDense": 0}.get(kind, 2)
     layer = LAYERS[kind](**options, name="own")

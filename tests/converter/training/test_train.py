@@ -113,9 +113,45 @@ def test_whetstone_ends_sharp_and_bottom_up(tiny_source):
         module._sharpen = original
     assert all(list(row) == sorted(row, reverse=True) for row in seen)
     assert seen[-1] == [1, 1, 1]
-    assert any(0 < value < 1 for row in seen for value in row)
+    rises = np.diff(seen, axis=0)
+    assert rises.min() >= 0
+    assert rises.max() < 0.5  # from step to step of the optimiser, not from epoch to epoch
     steps = [n.op for n in result.graph.nodes if isinstance(n.op, QuantizedRelu)]
     assert [op.n_levels for op in steps] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("names", "scheme", "options"),
+    [(("whetstone",), "", {}), (("step",), "scaled", {"progressive": 0.6})],
+)
+def test_the_best_epoch_is_one_of_the_form_that_training_ends_in(
+    tiny_source, names, scheme, options
+):
+    """Soft activations and full weights are better on validation, and worth nothing."""
+    settings = Settings(n_epochs=5, batch_size=32, learning_rate=1e-7, patience=1, **options)
+    data = samples()
+    result = train(
+        tiny_source, data, choose_constraints(names), settings, validation=data,
+        binarization=Binarization(scheme, all_layers=True) if scheme else None,
+    )  # fmt: skip
+    accuracies = [entry["validation_accuracy"] for entry in result.history]
+    (outputs,) = run(result.graph, (data.inputs,))
+    found = float((outputs.argmax(axis=1) == data.labels).mean())
+    assert len(accuracies) >= 4  # no stop before the fourth epoch, the first that is final
+    assert max(accuracies[:3]) > max(accuracies[3:])
+    assert found == pytest.approx(max(accuracies[3:]), abs=1.5 / 96)
+
+
+def test_weights_are_binary_in_the_only_epoch(tiny_source):
+    settings = Settings(n_epochs=1, batch_size=32, learning_rate=1e-7, progressive=0.5)
+    data = samples()
+    result = train(
+        tiny_source, data, choose_constraints(("step",)), settings, validation=data,
+        binarization=Binarization("scaled", all_layers=True),
+    )  # fmt: skip
+    (outputs,) = run(result.graph, (data.inputs,))
+    found = float((outputs.argmax(axis=1) == data.labels).mean())
+    assert result.history[-1]["validation_accuracy"] == pytest.approx(found, abs=1.5 / 96)
 
 
 @pytest.mark.parametrize("name", ["firing_rate", "synaptic_operations"])
