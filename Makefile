@@ -44,6 +44,7 @@ bench: $(STAMP)  ## measure into benchmarks/results; takes hours (training.py ap
 	$(BIN)/python benchmarks/side_by_side.py
 	$(BIN)/python benchmarks/exports.py
 	$(BIN)/python benchmarks/nir_readers.py
+	$(BIN)/python benchmarks/pages.py  # their tables into README.md and docs/
 
 clean:  ## remove everything that make made
 	rm -rf $(VENV) .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -31,6 +31,25 @@ FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"
 COSTS = {"mlp": 0.1, "lenet": 1.0, "vgg": 4.0, "resnet": 2.5}
 CACHE = FOLDER.parent / ".cache"
+ABOUT_COST = "Spikes / synaptic operations, mean per image, all steps together:"
+AIMS = {
+    ("vgg", "rate", 4): 2.0,
+    ("vgg", "rate", 8): 0.7,
+    ("vgg", "rate", 16): 0.3,
+    ("vgg", "rate", 32): 0.1,
+    ("resnet", "rate", 16): 1.5,
+    ("resnet", "rate", 32): 0.5,
+    ("vgg", "exact", 4): 1.2,
+    ("vgg", "exact", 8): 0.3,
+    ("vgg", "exact", 16): 0.1,
+    ("resnet", "exact", 16): 0.5,
+    ("vgg", "integer", 4): 1.2,
+    ("vgg", "integer", 8): 0.3,
+    ("vgg", "integer", 16): 0.1,
+    ("resnet", "integer", 16): 0.5,
+    ("vgg", "graded", 2): 0.3,
+}
+"""Points below the ANN at most, by network, recipe and T."""
 
 
 def summarize(row: Row) -> dict[str, Any]:
@@ -61,38 +80,65 @@ def summarize(row: Row) -> dict[str, Any]:
 
 
 def to_markdown(cells: list[dict[str, Any]]) -> str:
-    """Return two tables: accuracy by T, and every cell with its drop and cost."""
+    """Return the tables: accuracy by T, cost by T, every cell with its drop, and the aims."""
     steps = sorted({cell["n_steps"] for cell in cells})
     by_place = {(c["network"], c["recipe"], c["n_steps"]): c for c in cells}
-    lines = [
-        f"{cells[0]['data']}; calibrated on: {cells[0]['calibration']}. Accuracy in percent, every "
-        "T a conversion of its own. What was not run is empty.",
-        "",
-        "| network | recipe | steps in all | ANN | " + " | ".join(f"T={t}" for t in steps) + " |",
-        "|---" * (4 + len(steps)) + "|",
-    ]
+    of_accuracy = _head("network", "recipe", "steps in all", "ANN", *(f"T={t}" for t in steps))
+    of_cost = _head("network", "recipe", "steps in all", *(f"T={t}" for t in steps))
     for network, recipe in dict.fromkeys((c["network"], c["recipe"]) for c in cells):
         found = [by_place.get((network, recipe, t)) for t in steps]
         ann = next(c["ann_accuracy"] for c in found if c)
         (ratio,) = {c["latency_steps"] / c["n_steps"] for c in found if c}
-        in_all = "T" if ratio == 1 else f"{ratio:g} T"
-        shown = [f"{c['accuracy']:.2f}" if c else "" for c in found]
-        row = [network, f"`{recipe}`", in_all, f"{ann:.2f}", *shown]
-        lines.append(f"| {' | '.join(row)} |")
-    lines += [
-        "",
-        "| network | recipe | T | steps in all | points below the ANN (paired 95 % interval) | "
-        "spikes | synaptic operations |",
-        "|---|---|---|---|---|---|---|",
-    ]
+        row = [network, f"`{recipe}`", "T" if ratio == 1 else f"{ratio:g} T"]
+        accuracies = [f"{c['accuracy']:.2f}" if c else "" for c in found]
+        of_accuracy.append(f"| {' | '.join([*row, f'{ann:.2f}', *accuracies])} |")
+        of_cost.append(f"| {' | '.join([*row, *map(_cost, found)])} |")
+    of_cells = _head(
+        "network", "recipe", "T", "steps in all", "points below the ANN (paired 95 % interval)",
+        "spikes", "synaptic operations",
+    )  # fmt: skip
     for cell in cells:
-        low, high = cell["drop_interval"]
-        lines.append(
+        of_cells.append(
             f"| {cell['network']} | `{cell['recipe']}` | {cell['n_steps']} | "
-            f"{cell['latency_steps']} | {cell['drop']:.2f} ({low:.2f} .. {high:.2f}) | "
+            f"{cell['latency_steps']} | {_drop(cell)} | "
             f"{cell['spikes']:,.0f} | {cell['synaptic_operations']:,.0f} |"
         )
-    return "\n".join(lines) + "\n"
+    of_aims = _head(
+        "network", "recipe", "T", "aimed at", "points below the ANN (paired 95 % interval)"
+    )
+    for place, aim in AIMS.items():
+        if place in by_place:
+            network, recipe, n_steps = place
+            drop = _drop(by_place[place])
+            of_aims.append(f"| {network} | `{recipe}` | {n_steps} | {aim} | {drop} |")
+    about = (
+        f"{cells[0]['data']}; calibrated on: {cells[0]['calibration']}. Accuracy in percent, every "
+        "T a conversion of its own. What was not run is empty."
+    )
+    parts = [[about], of_accuracy, [ABOUT_COST], of_cost, of_cells]
+    if len(of_aims) > 2:
+        parts += [["What was aimed at before it was measured:"], of_aims]
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+
+
+def _head(*columns: str) -> list[str]:
+    return [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+
+
+def _cost(cell: dict[str, Any] | None) -> str:
+    return f"{_short(cell['spikes'])} / {_short(cell['synaptic_operations'])}" if cell else ""
+
+
+def _short(number: float) -> str:
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if number >= 0.9995 * size:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.3g}"
+
+
+def _drop(cell: dict[str, Any]) -> str:
+    low, high = cell["drop_interval"]
+    return f"{cell['drop']:.2f} ({low:.2f} .. {high:.2f})"
 
 
 def run_cell(cell: Cell, store: Path, n_threads: int | None) -> tuple[str, ...]:

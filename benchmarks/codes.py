@@ -121,8 +121,14 @@ def keep(key: str, entry: dict[str, Any]) -> None:
 
 
 def write_table(store: dict[str, Any]) -> str:
-    """Return the tables as Markdown: accuracy in percent, half the 95 % interval, ties."""
-    lines = [f"# Codes, read-outs and neurons on {MODEL}", "", ABOUT]
+    """Return the tables as Markdown: one of potentials at every T, and all of each T."""
+    lines = [f"# Codes, read-outs and neurons on {MODEL}", "", ABOUT, ""]
+    lines += [f"By the potential, at T = {' / '.join(map(str, STEPS))}:", ""]
+    lines += [f"| neuron | {' | '.join(f'`{code}`' for code in CODES)} |"]
+    lines += ["|---" * (1 + len(CODES)) + "|"]
+    for neuron in NEURONS:
+        shown = (" / ".join(_potentials(store, neuron, code)) or "-" for code in CODES)
+        lines.append(f"| {neuron} | {' | '.join(shown)} |")
     heads = " | ".join(f"`{name}`" for name in DECODERS)
     for n_steps in STEPS:
         lines += [
@@ -134,8 +140,7 @@ def write_table(store: dict[str, Any]) -> str:
         ]
         for neuron in NEURONS:
             for code in CODES:
-                start = f"{neuron}|{n_steps}|{code}|"
-                found = [entry for key, entry in store.items() if key.startswith(start)]
+                found = _entries(store, neuron, n_steps, code)
                 if not found:
                     continue
                 sizes = sorted({entry["n_images"] for entry in found})
@@ -148,6 +153,27 @@ def write_table(store: dict[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
+def _entries(store: dict[str, Any], neuron: str, n_steps: int, code: str) -> list[dict[str, Any]]:
+    """Return what was measured, by seed."""
+    start = f"{neuron}|{n_steps}|{code}|"
+    return [entry for key, entry in store.items() if key.startswith(start)]
+
+
+def _potentials(store: dict[str, Any], neuron: str, code: str) -> list[str]:
+    """Return the accuracies by the potential, mean of the seeds, at every T that was run."""
+    runs = (_entries(store, neuron, n_steps, code) for n_steps in STEPS)
+    return [
+        f"{100 * _mean_share(found, 'potential'):.1f}"
+        for found in runs
+        if found and "potential" in found[0]
+    ]
+
+
+def _mean_share(found: list[dict[str, Any]], name: str) -> float:
+    rights = sum(entry[name]["right"] for entry in found)
+    return float(rights / sum(entry["n_images"] for entry in found))
+
+
 def _cell(found: list[dict[str, Any]], name: str) -> str:
     if name not in found[0]:
         return "-"
@@ -155,7 +181,7 @@ def _cell(found: list[dict[str, Any]], name: str) -> str:
     sizes = [entry["n_images"] for entry in found]
     # the seeds share their images: they are no more samples than one of them is
     low, high = wilson_interval(round(sum(rights) / len(rights)), sizes[0])
-    text = f"{100 * sum(rights) / sum(sizes):.1f} ({100 * low:.1f} .. {100 * high:.1f})"
+    text = f"{100 * _mean_share(found, name):.1f} ({100 * low:.1f} .. {100 * high:.1f})"
     if len(found) > 1:
         shares = [100 * right / size for right, size in zip(rights, sizes, strict=True)]
         text += f", {min(shares):.1f} to {max(shares):.1f}"

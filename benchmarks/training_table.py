@@ -10,19 +10,47 @@ HEAD = (
     "route", "seeds", "recipe", "T", "accuracy, %", "network, %", "same decisions, %",
     "quantised ANN, %", "synaptic operations", "energy, nJ", "file, KB", "ms per image",
 )  # fmt: skip
+ROUTES = {
+    "converted, `rate`": ("vgg", "converted", "rate", 8),
+    "converted, `exact`, 5 x 4 steps": ("vgg", "converted", "exact", 4),
+    "QCFS, 4 levels, exact, 5 x 4 steps": ("vgg", "vgg-qcfs4", "trained_exact", 4),
+    "the same in 8-bit integers": ("vgg", "vgg-qcfs4", "trained_integer", 4),
+    "QCFS, 2 levels, exact, 5 x 2 steps": ("vgg", "vgg-qcfs2", "trained_exact", 2),
+    "QCFS, 4 levels, causal, `rate`": ("vgg", "vgg-qcfs4", "rate", 8),
+    "QCFS, 4 levels, causal, no data": ("vgg", "vgg-qcfs4", "trained", 8),
+    "Whetstone": ("vgg", "vgg-whetstone", "trained", 1),
+    "binary activations 0 and 1": ("vgg", "vgg-step", "trained", 1),
+    "binary activations -1 and 1": ("vgg", "vgg-sign", "trained", 1),
+    "binary weights, 8 levels, exact, 5 x 8 steps": ("vgg", "vgg-weights", "trained_exact", 8),
+    "both binary": ("vgg", "vgg-both", "trained", 1),
+    "hybrid (surrogate gradients)": ("vgg", "vgg-surrogate4", "trained", 4),
+}
+"""The short table of the README: network, row, recipe and T asked for, by what it is called."""
 FIRST = ("converted", "binary weights, untrained")
 """Routes without training come first."""
 
 
+SHORT = (3, 4, 7, 8, 9, 10, 11)
+"""Columns of HEAD that the short table has, beside the route."""
+
+
 def to_markdown(entries: list[dict[str, Any]]) -> str:
-    """Return the table; with several seeds, mean and standard deviation."""
+    """Return all routes and the short table; with several seeds, mean and standard deviation."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for entry in sorted(entries, key=_order):
-        key = (entry["network"], _route(entry), entry["recipe"], entry["asked_steps"])
+        key = (entry["network"], _row(entry), entry["recipe"], entry["asked_steps"])
         groups.setdefault(key, []).append(entry)
-    lines = [f"| {' | '.join(HEAD)} |", "|" + "---|" * len(HEAD)]
-    lines += [f"| {' | '.join(_cells(group))} |" for group in groups.values()]
+    lines = [*_head(HEAD), *(f"| {' | '.join(_cells(group))} |" for group in groups.values())]
+    lines += ["", *_head(("route", *(HEAD[place] for place in SHORT)))]
+    for name, key in ROUTES.items():
+        if key in groups:
+            cells = _cells(groups[key])
+            lines.append(f"| {' | '.join([name, *(cells[place] for place in SHORT)])} |")
     return "\n".join(lines) + "\n"
+
+
+def _head(columns: tuple[str, ...]) -> list[str]:
+    return [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
 
 
 def _order(entry: dict[str, Any]) -> tuple[Any, ...]:
@@ -31,11 +59,14 @@ def _order(entry: dict[str, Any]) -> tuple[Any, ...]:
             entry["recipe"] == "rate", entry["asked_steps"], entry["recipe"])  # fmt: skip
 
 
+def _row(entry: dict[str, Any]) -> str:
+    """Return the route without the seed."""
+    return re.sub(r"-\d+$", "", entry["route"]) if "training" in entry else str(entry["route"])
+
+
 def _route(entry: dict[str, Any]) -> str:
-    """Return the route without the seed, and with the network's name in front."""
-    if "training" not in entry:
-        return f"{entry['network']}, {entry['route']}"
-    return re.sub(r"-\d+$", "", entry["route"])
+    """Return the route with the network's name in front."""
+    return _row(entry) if "training" in entry else f"{entry['network']}, {entry['route']}"
 
 
 def _cells(group: list[dict[str, Any]]) -> list[str]:
