@@ -55,7 +55,7 @@ def explain(
     from ..runtime.encoding import is_over_time, make_encoder
     from ..runtime.explain import BATCH_SIZE
     from ..runtime.explain import explain as run
-    from ..runtime.report.text import explanation_table
+    from ..runtime.report.text import explanation_tables
 
     encoder = make_encoder(code, seed)
     graph = read_snn(snn)
@@ -74,7 +74,8 @@ def explain(
     click.echo(found.sentence)
     fed = "" if encoder is None else f", code {code}"
     click.echo(f"{snn} on {samples.name}, {found.n_samples} samples, T = {found.n_steps}{fed}")
-    make_console().print(explanation_table(found))
+    for table in explanation_tables(found):
+        make_console().print(table)
 
 
 @click.command()

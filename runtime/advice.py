@@ -14,18 +14,27 @@ EVEN_CODES = (Poisson.name, Rate.name)
 """Codes that come nearer to even with more steps."""
 GROWING = (*EVEN_CODES, FirstSpike.name)
 """Codes that say values more finely with more steps."""
+CORRECTING = ("calibrate_neurons", "correct_biases", "correct_quantization")
+"""Passes that move weights or biases for T steps."""
+ROUNDING = {
+    "binarize_weights": "keep the weights (--recipe exact), or train binary ones "
+    "(spikeport binarize)",
+    "use_integers": "keep the weights (--recipe exact)",
+}
+"""Passes that make weights coarser: what helps."""
 
 
-def advise(graph: Graph, code: str = DEFAULT_CODE) -> dict[str, str]:
+def advise(graph: Graph, code: str = DEFAULT_CODE, steps_run: int | None = None) -> dict[str, str]:
     """Return what helps, by key of error_split.CAUSES, going by the passes that the file names.
 
     Args:
         graph: Spiking.
         code: Key of ENCODERS, of the input.
+        steps_run: Steps of the run; None for those that the graph is meant for.
     """
-    options = _read_options(graph.metadata.get("passes"))
+    options = read_options(graph)
     schedule = graph.metadata.get("schedule")
-    n_steps = graph.metadata.get("n_steps")
+    n_steps = steps_run or graph.metadata.get("n_steps")
     if isinstance(schedule, dict):
         n_steps = schedule.get("n_levels")
     more = "take more steps (--n-steps)"
@@ -36,12 +45,36 @@ def advise(graph: Graph, code: str = DEFAULT_CODE) -> dict[str, str]:
         half = ", or start half way (--set insert_neurons.initial_potential=0.5)"
     pass_name = "calibrate_neurons" if "calibrate_neurons" in options else "insert_neurons"
     return {
+        "weights": _restore(graph, options, steps_run),
+        "threshold": "convert again",
         "code": f"{more if code in GROWING else EVEN}, or {CONSTANT}",
         "clipping": f"calibrate with samples like these, scaled alike, or {_raise(options, more)}",
         "quantisation": more + half,
         "reset": f"let the neurons reset by subtraction (--set {pass_name}.reset=subtract)",
         "unevenness": _even_out(graph, code, more, pass_name if pass_name in options else ""),
     }
+
+
+def _restore(graph: Graph, options: Mapping[str, Any], steps_run: int | None) -> str:
+    """Return what brings weights and biases closer to the network's."""
+    meant_for = graph.metadata.get("n_steps")
+    corrected = [name for name in CORRECTING if name in options]
+    if corrected and "schedule" not in graph.metadata and steps_run not in {None, meant_for}:
+        return (
+            f"run the steps that {corrected[0]} made them for (--n-steps {meant_for}), or convert "
+            f"again for {steps_run}"
+        )
+    for name, way in ROUNDING.items():
+        if name in options:
+            return way
+    if options.get("calibrate_neurons", {}).get("fit_weights"):
+        return (
+            "convert again, with samples like these, or keep the weights "
+            "(--set calibrate_neurons.fit_weights=false)"
+        )
+    if corrected:
+        return "convert again, with samples like these"
+    return "convert again from this network"
 
 
 def _even_out(graph: Graph, code: str, more: str, pass_name: str) -> str:
@@ -62,8 +95,9 @@ def _raise(options: Mapping[str, Mapping[str, Any]], more: str) -> str:
     return f"{more}: the fewer there are, the lower are the thresholds that the recipe chooses"
 
 
-def _read_options(passes: Any) -> dict[str, Mapping[str, Any]]:
+def read_options(graph: Graph) -> dict[str, Mapping[str, Any]]:
     """Return the options by pass; what a file from elsewhere has in their place is left out."""
+    passes = graph.metadata.get("passes")
     entries = passes if isinstance(passes, list) else []
     return {
         entry["name"]: entry["options"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..converter.ir import (
     Array,
@@ -21,8 +23,10 @@ from ..converter.ir import (
 from ..converter.ir.scheduled import FirstSpikeFire
 from .simulation import Counts
 
-CAUSES = ("code", "clipping", "quantisation", "reset", "unevenness")
+CAUSES = ("weights", "code", "threshold", "clipping", "quantisation", "reset", "unevenness")
 """What a layer adds to the error; `code` is what the code of the input adds to first layers."""
+STAGES = ("correction", "inherited", *CAUSES[1:])
+"""What the difference of a rate from the ANN's activation is the sum of, in this order."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,13 @@ class LayerReport:
         silent: Share of the neurons that never fire though the ANN's are active.
         correlation: Of the rates with the ANN's activations.
         error: The whole difference.
-        inherited: The part that comes with the mean current: from earlier layers, and from
-            corrections on purpose.
-        causes: What the layer adds, by key of CAUSES.
+        correction: What other weights and biases than the ANN's change on its activations.
+        inherited: What the rates of earlier layers change, which are not the ANN's activations.
+        causes: What the layer adds, by key of CAUSES. `weights` is by how much the correction makes
+            worse what is inherited: 0 where it brings the currents closer to the ANN's.
+        threshold: What a threshold is worth, in units of activation that a spike stands for: 1
+            where nothing is wrong.
+        is_output: A layer of outputs: without neurons, of which only the currents are looked at.
     """
 
     node: str
@@ -50,8 +58,11 @@ class LayerReport:
     silent: float
     correlation: float
     error: float
+    correction: float
     inherited: float
     causes: Mapping[str, float]
+    threshold: float
+    is_output: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,104 +86,149 @@ class Levels:
     loses: bool = False
 
 
-def levels_of(op: Op, n_steps: int) -> Levels:
-    """Return the quantised ReLU that a neuron is in a run of so many steps."""
+def levels_of(
+    op: Op, n_steps: int, gain: Array | np.float32, *, holds_back: bool = False
+) -> Levels:
+    """Return the quantised ReLU that a neuron is in a run of so many steps.
+
+    Args:
+        op: One of EXPLAINED.
+        n_steps: Of the run.
+        gain: The ideal rate per current: 1 / threshold, unless the threshold is wrong.
+        holds_back: What the initial potential has more or less than half a threshold is a charge
+            that the bias takes or gives back until step T, no other way of rounding.
+    """
+    half = np.asarray(np.float32(0.5) / gain, np.float32)
+    if isinstance(op, SignedFire | WaitFire | FirstSpikeFire):
+        window = op.n_levels if isinstance(op, SignedFire) else op.n_steps
+        return Levels(window, window, op.threshold, half, op.initial_potential - half)
     if isinstance(op, IntegrateFire):
-        is_zero = op.reset is Reset.ZERO
-        return Levels(n_steps, n_steps, op.threshold, op.initial_potential, loses=is_zero)
-    if isinstance(op, Burst):
-        return Levels(n_steps, n_steps * op.n_levels, op.threshold, op.initial_potential)
-    if isinstance(op, BinaryWeighted):
+        most = n_steps
+    elif isinstance(op, Burst):
+        most = n_steps * op.n_levels
+    elif isinstance(op, BinaryWeighted):
         most = n_steps * (2**op.n_bits - 1)
-        return Levels(n_steps, most, op.threshold, op.initial_potential)
-    if not isinstance(op, WaitFire | FirstSpikeFire | SignedFire):
+    else:
         raise TypeError(f"{type(op).__name__}: expected one of EXPLAINED")
-    window = op.n_levels if isinstance(op, SignedFire) else op.n_steps
-    half = op.threshold / np.float32(2)
-    return Levels(window, window, op.threshold, half, op.initial_potential - half)
+    start, extra = (half, op.initial_potential - half) if holds_back else (op.initial_potential, 0)
+    loses = isinstance(op, IntegrateFire) and op.reset is Reset.ZERO
+    return Levels(n_steps, most, op.threshold, start, extra, loses)
+
+
+@dataclass(frozen=True, eq=False)
+class Currents:
+    """Mean currents of a layer, [N, ...].
+
+    Attributes:
+        exact: That the ANN's activations in front would give.
+        uncoded: That the rates of earlier layers give, and samples without a code.
+        real: That there are.
+    """
+
+    exact: Array
+    uncoded: Array
+    real: Array
 
 
 class Sums:
     """Sums over batches for one layer."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_output: bool = False) -> None:
+        self.is_output = is_output
         self.n = 0
-        self.squares = dict.fromkeys(("error", "inherited", *CAUSES), 0.0)
+        self.squares = dict.fromkeys(("error", "arrived", *STAGES), 0.0)
         self.n_saturated = 0
         self.most_spikes: Counts | int = 0
         self.most_active: Array | int = 0
         self.moments = np.zeros(5)  # of a, r: sums of a, r, a a, r r, a r
         self.n_steps = 1
+        self.threshold = 1.0
 
     def add(
         self,
         activation: Array,
-        current: Array,
+        currents: Currents,
         counts: Counts,
         gain: Array | np.float32,
         levels: Levels,
-        uncoded: Array | None = None,
+        activate: Callable[[Array], Array],
     ) -> None:
-        """Add one batch; arrays are [N, ...].
+        """Add one batch of neurons; arrays are [N, ...].
 
         Args:
             activation: Of the ANN, in units of a spike per step.
-            current: Its mean.
+            currents: Of the neurons.
             counts: Of spikes.
             gain: The ideal rate per current.
             levels: The quantised ReLU that each neuron would be.
-            uncoded: What the current would be without a code of the input; None where it is none.
+            activate: The ANN's function, of and in units of a spike per step.
         """
         n_steps = levels.n_steps
-        rate = counts / n_steps
         extra = levels.extra / np.float32(n_steps)
-        current = current + extra
-        exact = current if uncoded is None else uncoded + extra
-        ideal = np.maximum(current * gain, 0)
-        clipped = np.clip(current / levels.threshold, 0, levels.most / n_steps)
+        exact, uncoded, ideal = (
+            activate((each + extra) * gain)
+            for each in (currents.exact, currents.uncoded, currents.real)
+        )
+        current = np.asarray((currents.real + extra) / levels.threshold, np.float32)
+        fired = activate(current)
         start = levels.start / levels.threshold
-        found = np.floor(current.astype(np.float64) / levels.threshold * n_steps + start)
+        found = np.floor(current.astype(np.float64) * n_steps + start)
         quantised = np.clip(found, 0, levels.most) / n_steps
-        behind_reset = rate if levels.loses else quantised
-        stages = (
+        rate = counts / n_steps
+        self._add_stages(
             activation,
-            np.maximum(exact * gain, 0),
+            exact,
+            uncoded,
             ideal,
-            clipped,
+            np.minimum(ideal, fired),
+            np.clip(fired, 0, levels.most / n_steps),
             quantised,
-            behind_reset,
+            rate if levels.loses else quantised,
             rate,
         )
-        parts = [after - before for before, after in itertools.pairwise(stages)]
-        for name, part in zip(("inherited", *CAUSES), parts, strict=True):
-            self.squares[name] += float(np.square(part, dtype=np.float64).sum())
-        self.squares["error"] += float(np.square(rate - activation, dtype=np.float64).sum())
-        self.n += rate.size
         self.n_steps = n_steps
+        self.threshold = float(np.mean(levels.threshold * gain))
         self.n_saturated += int((counts == levels.most).sum())
         self.most_spikes = np.maximum(self.most_spikes, counts.max(axis=0))
         self.most_active = np.maximum(self.most_active, activation.max(axis=0))
-        a, r = activation.astype(np.float64).reshape(-1), rate.reshape(-1)
+
+    def add_output(self, activation: Array, exact: Array, real: Array) -> None:
+        """Add one batch of outputs: the ANN's, and currents as in `Currents`, [N, ...]."""
+        self._add_stages(activation, exact, real)
+
+    def _add_stages(self, activation: Array, *stages: npt.NDArray[Any]) -> None:
+        """Add the parts from one stage to the next, and the whole."""
+        parts = [after - before for before, after in itertools.pairwise((activation, *stages))]
+        named = dict(zip(STAGES, parts, strict=False))
+        last = stages[-1]
+        named |= {"error": last - activation, "arrived": stages[1] - activation}
+        for name, part in named.items():
+            self.squares[name] += float(np.square(part, dtype=np.float64).sum())
+        self.n += last.size
+        a, r = activation.astype(np.float64).reshape(-1), last.astype(np.float64).reshape(-1)
         self.moments += (a.sum(), r.sum(), a @ a, r @ r, a @ r)
 
     def report(self, node: str) -> LayerReport:
         """Return what the sums say."""
         a, r, aa, rr, ar = self.moments / self.n
         scale = float(np.sqrt(aa)) or 1.0
-        errors = {
-            key: float(np.sqrt(value / self.n)) / scale for key, value in self.squares.items()
-        }
+        worse = max(0.0, self.squares["arrived"] - self.squares["inherited"])
+        squares = self.squares | {"weights": worse}
+        errors = {key: float(np.sqrt(value / self.n)) / scale for key, value in squares.items()}
         spread = float(np.sqrt(max(aa - a * a, 0) * max(rr - r * r, 0)))
         is_silent = (np.asarray(self.most_spikes) == 0) & (
             np.asarray(self.most_active) > 1 / self.n_steps
         )
         return LayerReport(
             node=node,
-            firing_rate=float(r),
+            firing_rate=0.0 if self.is_output else float(r),
             saturated=self.n_saturated / self.n,
             silent=float(is_silent.mean()),
             correlation=float((ar - a * r) / spread) if spread else 0.0,
             error=errors["error"],
+            correction=errors["correction"],
             inherited=errors["inherited"],
             causes={cause: errors[cause] for cause in CAUSES},
+            threshold=self.threshold,
+            is_output=self.is_output,
         )

@@ -10,7 +10,6 @@ import numpy as np
 
 from ..converter.errors import SimulationError
 from ..converter.ir import (
-    AddOnce,
     Array,
     BinaryWeighted,
     Burst,
@@ -19,28 +18,26 @@ from ..converter.ir import (
     LeakyFire,
     Neuron,
     Node,
-    Pulse,
     Samples,
     SignedFire,
-    StatefulOp,
     WaitFire,
-    run_nodes,
 )
-from ..converter.ir.ops import Input, MaxPool
 from ..converter.ir.scheduled import FirstSpikeFire
 from .advice import advise
 from .checks import check_samples, check_settings, count_cores
 from .encoding import DEFAULT_CODE, Encoder
 from .engines import DEFAULT_ENGINE, ENGINES
-from .error_split import LayerReport, Sums, levels_of
+from .error_split import LayerReport
+from .layer_split import Split
 from .samples import SampleRecord, batches
 from .schedule import check_run
-from .simulation import Counts
 
 BATCH_SIZE = 50
 BLOCK = 32
 """Steps whose input is there at a time."""
 
+TOLERATED = 0.02
+"""How far a threshold may be from one unit of activation: those of integers are rounded."""
 EXPLAINED = (IntegrateFire, WaitFire, FirstSpikeFire, SignedFire, Burst, BinaryWeighted)
 """Neurons whose count would be a quantised ReLU if their currents came evenly."""
 
@@ -66,6 +63,11 @@ class Explanation:
     seed: int | None = None
 
     @property
+    def neurons(self) -> tuple[LayerReport, ...]:
+        """The layers that fire, without those of outputs."""
+        return tuple(layer for layer in self.layers if not layer.is_output)
+
+    @property
     def worst(self) -> tuple[LayerReport, str]:
         """The layer and the cause that add most."""
         pairs = [(layer, cause) for layer in self.layers for cause in layer.causes]
@@ -75,11 +77,29 @@ class Explanation:
     def sentence(self) -> str:
         """What cost most, and what helps."""
         layer, cause = self.worst
-        named = f"the input's code {self.code}" if cause == "code" else cause
+        named = {
+            "code": f"the input's code {self.code} costs",
+            "threshold": "too high a threshold costs",
+            "weights": "other weights or biases than the network's cost",
+        }.get(cause, f"{cause} costs")
+        of = "outputs" if layer.is_output else "layer's activations"
         return (
-            f"{layer.node}: {named} costs most, {100 * layer.causes[cause]:.1f} % of the layer's "
-            f"activations; to reduce it, {self.advice[cause]}"
+            f"{layer.node}: {named} most, {100 * layer.causes[cause]:.1f} % of the {of}; "
+            f"to reduce it, {self.help}"
         )
+
+    @property
+    def help(self) -> str:
+        """What helps against the worst of all causes."""
+        layer, cause = self.worst
+        is_wrong = abs(layer.threshold - 1) > TOLERATED
+        if is_wrong and cause in {"clipping", "threshold"}:
+            verb = "raise" if cause == "clipping" else "lower"
+            return (
+                f"convert again, or {verb} the threshold: it is {layer.threshold:.3g} of what a "
+                "spike stands for"
+            )
+        return self.advice[cause]
 
     def to_json(self) -> dict[str, Any]:
         """Return what `spikeport explain --json` writes."""
@@ -89,7 +109,7 @@ class Explanation:
             "n_steps": self.n_steps,
             "code": self.code,
             "seed": self.seed,
-            "worst": {"node": layer.node, "cause": cause, "advice": self.advice[cause]},
+            "worst": {"node": layer.node, "cause": cause, "advice": self.help},
             "layers": [{**vars(layer), "causes": dict(layer.causes)} for layer in self.layers],
         }
 
@@ -107,20 +127,25 @@ def explain(
 ) -> Explanation:
     """Split the difference between rates and activations into causes, layer by layer.
 
-    With a the ANN's activation in units of a spike per step, z the mean current that the neuron
-    really got, and T steps, the difference of its rate from a is the sum of
+    With a the ANN's activation in units of a spike per step, f its ReLU, z the mean current that
+    the neuron really got, and T steps, the difference of its rate from a is the sum of
 
-        inherited      max(z', 0) - a
-        code           max(z, 0) - max(z', 0),  z' the current of the samples without a code
-        clipping       clip(z / threshold, 0, 1) - max(z, 0)
+        correction     f(y) - a,  y the current that the ANN's activations in front would give
+        inherited      f(z') - f(y),  z' the current of the samples without a code
+        code           f(z) - f(z')
+        threshold      min(f(z), f(z / threshold)) - f(z)
+        clipping       clip(f(z / threshold), 0, 1) - the above
         quantisation   clip(floor((z T + initial potential) / threshold), 0, T) / T - the above
         unevenness     the neuron's rate - the above
 
     A neuron that resets to zero loses what exceeds its threshold, more or less of it in other
     orders of the same spikes: the last difference is called `reset` there. Only the currents of
-    first layers differ without a code; behind them z' is z. A neuron that sends up
-    to L levels in a step clips at L in place of 1. Under a schedule T is the window of a layer, and
-    what the initial potential exceeds half a threshold by is part of the current: the bias.
+    first layers differ without a code; behind them z' is z. Where a threshold is one unit of
+    activation, as it should be, f(z / threshold) is f(z). A neuron that sends up to L levels in a
+    step clips at L in place of 1. Under a schedule T is the window of a layer, and what the
+    initial potential exceeds half a threshold by is part of the current: the bias. So it is where
+    `calibrate_neurons` chose it, whose biases take it back. The currents of outputs, the last
+    rows, have corrections and what is inherited.
 
     Args:
         graph: Spiking, with neurons of EXPLAINED.
@@ -143,36 +168,20 @@ def explain(
     check_settings(n_steps=n_steps, batch_size=BATCH_SIZE, engine=engine, n_threads=threads)
     check_samples(graph, inputs, None, encoder.shapes(graph, n_steps) if encoder else None)
     check_run(graph, n_steps, early_exit=False)
-    layers = _find_layers(graph, ann)
+    split = Split(graph, ann, _find_layers(graph, ann), n_steps)
     runner = ENGINES[engine](graph, n_threads=threads, encoder=encoder)
-    sums = {node.name: Sums() for node in layers}
     record = SampleRecord(inputs)
     for chosen, batch in batches(inputs, BATCH_SIZE):
         record.add(batch)
         counts = runner.run(batch, n_steps, count_spikes=True).spike_counts
         plain = encoder.constant(batch) if encoder else batch
-        activations = _activations(ann, plain, {node.name for node in layers})
-        uncoded = _mean_currents(graph, plain, counts, n_steps)
-        currents = uncoded
-        if encoder is not None:
-            currents = _mean_currents(graph, _fed(graph, encoder, batch, n_steps), counts, n_steps)
-        for node in layers:
-            unit = _unit(graph, node.name)
-            gain = _unit(graph, node.inputs[0]) / unit
-            levels = levels_of(node.op, n_steps)
-            sums[node.name].add(
-                activations[node.name] / unit,
-                currents[node.name] * np.float32(n_steps / levels.n_steps),
-                counts[node.name],
-                gain,
-                levels,
-                uncoded[node.name] * np.float32(n_steps / levels.n_steps),
-            )
+        fed = None if encoder is None else _fed(graph, encoder, batch, n_steps)
+        split.add(plain, fed, counts)
         progress(chosen.stop)
-    reports = tuple(found.report(name) for name, found in sums.items())
+    reports = tuple(found.report(name) for name, found in split.sums.items())
     name = DEFAULT_CODE if encoder is None else encoder.name
-    advice = advise(graph, name)
     seed = encoder.seed if encoder is not None and encoder.is_random else None
+    advice = advise(graph, name, n_steps)
     return Explanation(len(inputs[0]), n_steps, reports, advice, name, seed)
 
 
@@ -199,7 +208,8 @@ def _hint(node: Node) -> str:
     if isinstance(node.op, LeakyFire):
         return "leave out leak, refractory and relative to see what the rest of the network costs"
     return (
-        "explain takes the recipes rate, light, ltb, classic, diehl, exact, integer, graded, ttfs"
+        "explain takes recipes rate, light, ltb, classic, diehl, exact, integer, graded, ttfs and "
+        "binary"
     )
 
 
@@ -214,40 +224,3 @@ def _fed(
         sums = (part.sum(axis=0, dtype=np.float64) for part in parts)
         totals = [total + part for total, part in zip(totals, sums, strict=True)]
     return tuple(np.asarray(total / n_steps, np.float32) for total in totals)
-
-
-def _unit(graph: Graph, name: str) -> Array | np.float32:
-    unit = graph.by_name[name].unit
-    return np.float32(1) if unit is None else unit
-
-
-def _activations(ann: Graph, batch: tuple[Array, ...], wanted: set[str]) -> dict[str, Array]:
-    return {node.name: value for node, value in run_nodes(ann, batch) if node.name in wanted}
-
-
-def _mean_currents(
-    graph: Graph, batch: tuple[Array, ...], counts: Mapping[str, Counts], n_steps: int
-) -> dict[str, Array]:
-    """Return the mean current of every neuron [N, ...]: what the operations give for the rates."""
-    values: dict[str, Array] = dict(zip(graph.inputs, batch, strict=True))
-    currents = {}
-    for node in graph.nodes:
-        if isinstance(node.op, Input):
-            continue
-        operands = tuple(values[name] for name in node.inputs)
-        if node.name in counts:
-            currents[node.name] = operands[0]
-            values[node.name] = (counts[node.name] / n_steps).astype(np.float32)
-        elif isinstance(node.op, Pulse):
-            flows = np.float32(node.op.gain * node.op.n_steps / n_steps)
-            values[node.name] = operands[0] * flows
-        elif isinstance(node.op, AddOnce):
-            values[node.name] = operands[0] + node.op.charge / np.float32(n_steps)
-        elif isinstance(node.op, StatefulOp) and not isinstance(node.op, MaxPool):
-            raise SimulationError(
-                f"{node}: has no mean that its operands' means give, expected neurons and poolings",
-                hint="explain takes networks without nodes that stay analog",
-            )
-        else:
-            values[node.name] = node.op.apply(*operands)
-    return currents

@@ -134,11 +134,18 @@ def gather(
     """
     type_ = graph.types[graph.outputs[0]]
     explanation, quantised = None, None
-    if ann is not None and encoder is None:
+    if ann is not None:
         progress("error budget")
         some = tuple(array[:EXPLAINED] for array in inputs)
         try:
-            explanation = explain(graph, ann, some, n_steps=evaluation.n_steps, n_threads=n_threads)
+            explanation = explain(
+                graph,
+                ann,
+                some,
+                n_steps=evaluation.n_steps,
+                n_threads=n_threads,
+                encoder=encoder,
+            )
         except SimulationError:  # neurons that it knows nothing about
             explanation = None
     if evaluation.labels is not None:

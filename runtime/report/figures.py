@@ -19,6 +19,9 @@ from .style import GRID, MUTED, SERIES, TEXT, new_figure, use_log_axis
 MAX_CLASSES = 30
 """Of a confusion matrix with figures in its cells; more are drawn as shades."""
 
+MARKERS = "os^vP*X"
+"""Of causes of error, one for each of them."""
+
 
 @dataclass(frozen=True)
 class Plot:
@@ -152,16 +155,17 @@ def error_budget(content: Content) -> Figure | None:
     if content.explanation is None:
         return None
     figure, axes = new_figure()
-    layers = content.explanation.layers
+    layers = content.explanation.neurons
     numbers = np.arange(1, len(layers) + 1)
     total = [100 * layer.error for layer in layers]
     axes.bar(numbers, total, color=GRID, width=0.7, label="whole difference")
     inherited = [100 * layer.inherited for layer in layers]
     axes.plot(numbers, inherited, "D:", color=MUTED, ms=4, lw=1.2, label="inherited")
-    for cause, color, marker in zip(CAUSES, SERIES, "os^v", strict=False):
+    causes = [cause for cause in CAUSES if any(layer.causes[cause] for layer in layers)]
+    for number, cause in enumerate(causes):
         values = [100 * layer.causes[cause] for layer in layers]
-        if any(values):
-            axes.plot(numbers, values, marker, ls="-", lw=1, color=color, ms=5, label=cause)
+        color, marker = SERIES[number % len(SERIES)], MARKERS[number % len(MARKERS)]
+        axes.plot(numbers, values, marker, ls="-", lw=1, color=color, ms=5, label=cause)
     _number_layers(axes, len(layers))
     axes.set(ylabel="error, % of the activations", ylim=(0, 1.45 * max(*total, *inherited, 1e-9)))
     axes.legend(loc="upper left", ncols=2)
@@ -173,7 +177,7 @@ def correlations(content: Content) -> Figure | None:
     if content.explanation is None:
         return None
     figure, axes = new_figure()
-    layers = content.explanation.layers
+    layers = content.explanation.neurons
     values = [layer.correlation for layer in layers]
     axes.plot(np.arange(1, len(layers) + 1), values, "o-", color=SERIES[0])
     _number_layers(axes, len(layers))

@@ -11,13 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from ..compare_runs import Compared
-from ..encoding import DEFAULT_CODE
 from ..energy import Constants, break_even, energy_rows
 from ..error_split import CAUSES
 from ..evaluate import Evaluation
 from ..explain import Explanation
 from ..poolings import pooling_lines
 from ..workload import Workload
+
+SHOWN = 5e-5
+"""The least share that `percent` does not round to 0."""
 
 
 def steps_to_show(n_steps: int) -> list[int]:
@@ -98,18 +100,33 @@ def workload_lines(workload: Workload, constants: Constants) -> list[str]:
     return lines
 
 
-def explanation_table(explanation: Explanation) -> Table:
-    """Return per layer the parts of its error, as shares of the ANN's activations."""
-    headings = ["neurons", "spikes per step", "always firing", "silent", "correlation", "error"]
-    causes = [x for x in CAUSES if x != "code" or explanation.code != DEFAULT_CODE]
-    headings += ["inherited", *causes]
-    rows = []
-    for layer in explanation.layers:
-        shares = [layer.saturated, layer.silent]
-        errors = [layer.error, layer.inherited, *(layer.causes[cause] for cause in causes)]
-        row = [layer.node, f"{layer.firing_rate:.4f}", *map(percent, shares)]
-        rows.append([*row, f"{layer.correlation:.4f}", *map(percent, errors)])
-    return make_table(headings, rows)
+def explanation_tables(explanation: Explanation) -> tuple[Table, Table]:
+    """Return what neurons do, and the parts of their errors as shares of the ANN's activations.
+
+    Causes that add nothing anywhere have no column.
+    """
+    layers = explanation.layers
+    headings = ["neurons", "spikes per step", "always firing", "silent", "correlation"]
+    activity = [
+        [x.node, f"{x.firing_rate:.4f}", percent(x.saturated), percent(x.silent)]
+        if not x.is_output
+        else [f"{x.node} (outputs)", "", "", ""]
+        for x in layers
+    ]
+    for row, layer in zip(activity, layers, strict=True):
+        row.append(f"{layer.correlation:.4f}")
+    parts = {
+        "error": [x.error for x in layers],
+        "inherited": [x.inherited for x in layers],
+        "weights": [x.correction for x in layers],
+        **{cause: [x.causes[cause] for x in layers] for cause in CAUSES if cause != "weights"},
+    }
+    shown = {
+        key: values for key, values in parts.items() if key not in CAUSES or max(values) >= SHOWN
+    }
+    columns = [[percent(value) for value in values] for values in shown.values()]
+    errors = zip([row[0] for row in activity], *columns, strict=True)
+    return make_table(headings, activity), make_table(["neurons", *shown], map(list, errors))
 
 
 def summary_lines(evaluation: Evaluation) -> list[str]:
@@ -195,13 +212,15 @@ def percent(share: float) -> str:
 
 
 def make_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Return a plain table; columns of figures are aligned to the right."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    """Return a plain table; columns of figures are aligned to the right and never cut."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     cells = [list(row) for row in rows]
     for column, heading in enumerate(headings):
         is_figure = all(set(row[column]) <= set("0123456789.,% ") for row in cells)
         justify: JustifyMethod = "right" if is_figure else "left"
-        table.add_column(Text(heading), justify=justify, no_wrap=is_figure, overflow="fold")
+        words = [*heading.split(), *(row[column] for row in cells)] if is_figure else []
+        least = max(map(len, words), default=None)
+        table.add_column(Text(heading), justify=justify, min_width=least, overflow="fold")
     for row in cells:
         # Text, because names of nodes may look like rich's markup.
         table.add_row(*(Text(cell) for cell in row))

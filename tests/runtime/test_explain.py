@@ -107,8 +107,9 @@ def test_a_low_threshold_is_found(lenet, bad):
     assert (layer.node, cause) == (bad, "clipping")
     assert found.sentence.startswith(f"{bad}: clipping costs most, ")
     assert found.sentence.endswith(
-        "or raise the thresholds (--set normalize_weights.percentile=100)"
+        "convert again, or raise the threshold: it is 0.25 of what a spike stands for"
     )
+    assert found.to_json()["worst"]["advice"] in found.sentence
 
 
 def test_calibration_on_black_images_is_found(lenet):
@@ -136,7 +137,7 @@ def layers_of(lenet, recipe, n_steps=8, engine="event", **options):
     given = {key: value for key, value in options.items() if value}
     graph = convert(source, calibration, recipe=recipe, n_steps=n_steps, options=given).graph
     found = explain(graph, source.graph, test, n_steps=graph.metadata["n_steps"], engine=engine)
-    assert [layer.node for layer in found.layers] == [
+    assert [layer.node for layer in found.neurons] == [
         node.name for node in graph.nodes if isinstance(node.op, Neuron)
     ]
     return found
@@ -154,7 +155,8 @@ def layers_of(lenet, recipe, n_steps=8, engine="event", **options):
 )
 def test_exact_schedules_have_no_unevenness(lenet, recipe, options):
     found = layers_of(lenet, recipe, engine="reference", **options)
-    for layer in found.layers:
+    assert found.layers[-1].is_output
+    for layer in found.neurons:
         # a tie in floats may fall the other way, because the mean is not summed in steps
         assert layer.causes["unevenness"] < 0.03
         assert layer.causes["quantisation"] > 0.02
@@ -192,7 +194,7 @@ def test_other_neurons_and_poolings(lenet, recipe, options):
             "differential",
             {},
             r"conv1_relu \(DifferentialFire\): its count is not that of a",
-            "explain takes the recipes rate, ",
+            "explain takes recipes rate, ",
         ),
         (
             "light",
@@ -286,6 +288,7 @@ def test_codes_that_a_graph_cannot_take(lenet):
 def test_advice_is_in_the_options_of_the_recipe():
     graph = single()[0]
     assert advise(graph)["quantisation"] == "take more steps (--n-steps)"
+    assert advise(graph, steps_run=8)["quantisation"] == "take more steps (--n-steps 16)"
     for passes, n_steps, cause, expected in (
         ({"normalize_weights": {"percentile": 99.9}}, 8, "clipping", "weights.percentile=100)"),
         ({"normalize_weights": {"percentile": 100.0}}, 8, "clipping", "the recipe chooses"),
