@@ -97,11 +97,13 @@ def _measure(
     counts: dict[str, int] = {}
     means: dict[str, Values] = {}
     squares: dict[str, Values] = {}
+    currents = {node.inputs[0] for node in graph.nodes if isinstance(node.op, Relu)}
     for start in range(0, len(calibration[0]), BATCH_SIZE):
         batch = tuple(array[start : start + BATCH_SIZE] for array in calibration)
         values: dict[str, Array] = {}
         for node, value in run_nodes(graph, batch):
-            values[node.name] = value
+            if node.name in currents:
+                values[node.name] = value
             if not isinstance(node.op, Relu):
                 continue
             seen = np.moveaxis(values[node.inputs[0]], 1, 0).astype(np.float64)

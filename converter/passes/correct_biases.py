@@ -14,8 +14,9 @@ from ..ir import (
     StatefulOp,
 )
 from ..ir.analog import OfMean
-from ..ir.ops import Conv, Dense, Input, Relu
+from ..ir.ops import Conv, Dense, Input
 from .biases import add_biases, apply_in_parts, channel_means
+from .insert_neurons import activation_of
 from .neuron_options import FIRING
 
 MAX_BYTES = 400_000_000
@@ -69,7 +70,7 @@ def correct_biases(
     largest = max((type_.size for type_ in graph.types.values()), default=1)
     n_used = min(n_samples, MAX_STEPS // n_steps, MAX_BYTES // (4 * largest * n_steps))
     n_used = max(n_used, min(n_samples, MIN_SAMPLES))
-    values = _Values(graph, tuple(array[:n_used] for array in calibration), n_steps)
+    values = _Values(graph, tuple(array[:n_used] for array in calibration))
     shifts: dict[str, Array] = {}
     for node in graph.nodes:
         if isinstance(node.op, Input):
@@ -98,9 +99,9 @@ def correct_biases(
 class _Values:
     """Results of the ANN [N, ...] and of the spiking network [T or 1, N, ...], while needed."""
 
-    def __init__(self, graph: Graph, inputs: tuple[Array, ...], n_steps: int) -> None:
+    def __init__(self, graph: Graph, inputs: tuple[Array, ...]) -> None:
         self._last_use = {name: node.name for node in graph.nodes for name in node.inputs}
-        self._n_steps = n_steps
+        self._graph = graph
         self._exact = dict(zip(graph.inputs, inputs, strict=True))
         self._trains = {name: array[None] for name, array in self._exact.items()}
 
@@ -109,7 +110,7 @@ class _Values:
         exact = [self._exact[name] for name in node.inputs]
         trains = [self._trains[name] for name in node.inputs]
         if isinstance(node.op, FIRING):
-            return Relu().apply(exact[0]), trains[0]
+            return activation_of(self._graph, node).apply(exact[0]), trains[0]
         if isinstance(node.op, SpikingMaxPool | OfMean):  # apply is what they are without time
             return apply_in_parts(node.op, exact), _send(node.op, trains[0])
         if isinstance(node.op, StatefulOp):

@@ -8,6 +8,7 @@ from ..errors import PassError
 from ..ir import Array, Graph, Node, OfMean, Pulse, SpikingMaxPool, StatefulOp
 from ..ir.ops import Add, Input, Scale
 from .biases import apply_in_parts, channel_means
+from .insert_neurons import activation_of
 from .neuron_options import FIRING
 
 MIN_READ = 4
@@ -74,14 +75,18 @@ def delay_readout(
 def _find_first(graph: Graph, calibration: tuple[Array, ...], n_steps: int) -> int:
     """Return the step of the formula, with the activations of the network without time."""
     values = dict(zip(graph.inputs, (array[:N_SAMPLES] for array in calibration), strict=True))
+    last_use = {name: node.name for node in graph.nodes for name in node.inputs}
     total = 0.0
     for node in graph.nodes:
         op = node.op
         if isinstance(op, Input):
             continue
         operands = [values[name] for name in node.inputs]
+        for name in set(node.inputs):
+            if last_use[name] == node.name:
+                del values[name]
         if isinstance(op, FIRING):
-            values[node.name] = np.maximum(operands[0], 0)
+            values[node.name] = activation_of(graph, node).apply(operands[0])
             means = channel_means(values[node.name])
             missing = float((op.threshold - op.initial_potential).mean())
             total += missing / max(float(means.max()), 1e-6)

@@ -32,7 +32,8 @@ def insert_neurons(
     Before:  conv1 (Conv) -> relu1 (Relu)               activations in [0, 1]
     After:   conv1 (Conv) -> relu1 (IntegrateFire)      spikes; rates in [0, 1]
 
-    A quantised ReLU brings its own initial potential, `shift` thresholds.
+    A quantised ReLU brings its own initial potential, `shift` thresholds. The caps of ReLUs, which
+    neurons do not have, are noted for passes that compare with activations: `metadata["caps"]`.
 
     Nodes that `metadata["keep_analog"]` names stay analog, on the mean so far (OfMean).
 
@@ -83,6 +84,13 @@ def insert_neurons(
                 "reset, leak, refractory, relative, signed",
                 hint="convert the network as it was before training under spiking constraints",
             )
+    caps = {
+        node.name: node.op.max_value.tolist()
+        for node in graph.nodes
+        if isinstance(node.op, Relu) and node.op.max_value is not None
+    }
+    if caps:
+        graph = graph.replace(metadata={**graph.metadata, "caps": caps})
     return put_neurons(graph, make)
 
 
@@ -128,6 +136,12 @@ def put_neurons(graph: Graph, make: Callable[[int], Neuron]) -> Graph:
                 node = dataclasses.replace(node, op=of_mean(node.op))
         nodes.append(node)
     return graph.replace(nodes=tuple(nodes))
+
+
+def activation_of(graph: Graph, node: Node) -> Relu:
+    """Return the ReLU that neurons of `insert_neurons` stand for, with its cap."""
+    cap = graph.metadata.get("caps", {}).get(node.name)
+    return Relu(None if cap is None else np.asarray(cap, np.float32))
 
 
 def _find_leaks(graph: Graph) -> dict[str, float]:

@@ -8,7 +8,7 @@ from ..calibration.gaussian import find_gaussian_thresholds
 from ..calibration.mmse import find_mmse_thresholds
 from ..errors import find
 from ..ir import Array, Graph
-from .rescaling import rescale
+from .rescaling import limit_to_caps, rescale
 
 
 class Distribution(StrEnum):
@@ -32,7 +32,8 @@ def normalize_for_steps(
     """Scale every layer so that rounding its activations to the levels of a rate errs least.
 
     As normalize_weights, with the threshold of least mean squared error between the activations and
-    their n_steps * levels_per_step + 1 levels: it clips more the fewer levels there are.
+    their n_steps * levels_per_step + 1 levels: it clips more the fewer levels there are. With a
+    cap the threshold is at most that.
 
     Before:  conv1 (Conv) -> relu1 (Relu)     activations in [0, s]
     After:   conv1 (Conv) -> relu1 (Relu)     activations in [0, 1], those above to be clipped
@@ -58,4 +59,4 @@ def normalize_for_steps(
     }
     rule = find(rules, distribution, "normalize_for_steps.distribution")
     units = rule(graph, calibration, n_levels=n_steps * levels_per_step, per_channel=per_channel)
-    return rescale(graph, units)
+    return rescale(graph, limit_to_caps(graph, units))

@@ -13,7 +13,7 @@ from ..calibration.thresholds import find_activation_percentiles
 from ..errors import PassError, find
 from ..ir import Array, Graph, Node
 from ..ir.types import DEFAULT_N_STEPS
-from .rescaling import rescale
+from .rescaling import limit_to_caps, rescale
 from .spiking_layers import SpikingLayers
 
 N_SAMPLES = 200
@@ -46,7 +46,8 @@ def normalize_weights(
 
     Layer l becomes  weight * s[l-1] / s[l],  bias / s[l]  with s[l] the given percentile of the
     layer's positive activations on the calibration inputs, for every channel by itself or for the
-    layer. A channel that is never active gets the layer's s. Other rules: see `Rule`.
+    layer. A channel that is never active gets the layer's s, a ReLU with a cap at most that. Other
+    rules: see `Rule`.
 
     Before:  conv1 (Conv) -> relu1 (Relu)     activations in [0, s]
     After:   conv1 (Conv) -> relu1 (Relu)     activations in [0, 1] but for (100 - percentile) %
@@ -84,7 +85,7 @@ def normalize_weights(
         units = find_activation_percentiles(
             graph, calibration, percentile=percentile, per_channel=per_channel
         )
-    return rescale(graph, units)
+    return rescale(graph, limit_to_caps(graph, units))
 
 
 class _BalancedLayers(SpikingLayers):

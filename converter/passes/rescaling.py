@@ -66,6 +66,19 @@ def rescale(graph: Graph, units: Mapping[str, Array]) -> Graph:
     return graph.replace(nodes=tuple(state.nodes), outputs=outputs)
 
 
+def limit_to_caps(graph: Graph, units: Mapping[str, Array]) -> dict[str, Array]:
+    """Return units that are at most the cap of their ReLU.
+
+    A neuron knows no cap but its threshold: with a larger one it would send what the ReLU cuts off.
+    """
+    limited = dict(units)
+    for name, unit in units.items():
+        op = graph.by_name[name].op
+        if isinstance(op, Relu) and op.max_value is not None:
+            limited[name] = compact(np.minimum(unit, op.max_value))
+    return limited
+
+
 def multiply_units(graph: Graph, before: Graph) -> Graph:
     """Put the units that nodes had before rescaling behind those that they have got."""
     nodes = []

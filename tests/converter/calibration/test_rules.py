@@ -170,6 +170,26 @@ def test_rules_keep_the_function(sample_graph, rule):
             np.testing.assert_allclose(scaled, value, rtol=2e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("rule", ["activations", "weights", "spikes", "balanced"])
+def test_no_threshold_is_above_a_cap(rule):
+    """A neuron knows no cap but its threshold."""
+    weight = RANDOM.uniform(0.1, 1, (4, 3))
+    nodes = [*line(weight, RANDOM.normal(0, 1, (4, 4))).nodes]
+    cap = np.float32([0.1, 0.2, 9, 0.3])
+    nodes[2] = Node("r1", Relu(cap), ("d1",))
+    nodes[4] = Node("r2", Relu(np.full(1, 0.05, np.float32)), ("d2",))
+    graph = Graph(tuple(nodes), ("x",), ("r2",))
+    x = RANDOM.uniform(0, 1, (50, 3)).astype(np.float32)
+    found = PASSES["normalize_weights"](graph, calibration=(x,), n_steps=16, rule=rule)
+    assert (found.by_name["r1"].unit <= cap * (1 + 1e-6)).all()
+    assert (found.by_name["r2"].unit <= 0.05 * (1 + 1e-6)).all()
+    for distribution in ("measured", "gaussian"):
+        found = PASSES["normalize_for_steps"](
+            graph, calibration=(x,), n_steps=4, distribution=distribution
+        )
+        assert (found.by_name["r1"].unit <= cap * (1 + 1e-6)).all()
+
+
 def test_no_such_rule():
     graph, x = line(np.eye(2)), np.ones((2, 2), np.float32)
     with pytest.raises(PassError, match=r"normalize_weights.rule 'best': does not exist"):

@@ -30,6 +30,25 @@ def test_two_rounds_by_hand():
     np.testing.assert_allclose(once.by_name["dense"].op.bias, [0.05], rtol=1e-5)
 
 
+def test_a_cap_is_part_of_the_activation():
+    """Currents 0.3 and 5 under a cap of 2: rates of 0.15 and 1, and nothing is missing."""
+    nodes = (
+        Node("x", Input((2,))),
+        Node("dense", Dense(np.eye(2), np.zeros(2)), ("x",)),
+        Node("relu", Relu(np.full(1, 2, np.float32)), ("dense",)),
+        Node("y", Dense(np.ones((1, 2)), np.zeros(1)), ("relu",)),
+    )
+    x = np.float32([[0.3, 5]])
+    graph = PASSES["normalize_weights"](
+        Graph(nodes, ("x",), ("y",)), calibration=(x,), rule="weights"
+    )
+    np.testing.assert_allclose(graph.by_name["relu"].unit, 2)
+    graph = PASSES["insert_neurons"](graph)
+    assert graph.metadata["caps"] == {"relu": [1.0]}
+    found = PASSES["correct_biases"](graph, calibration=(x,), n_steps=20, n_rounds=1)
+    np.testing.assert_allclose(found.by_name["dense"].op.bias, [0, 0], atol=1e-6)
+
+
 def network() -> tuple[Graph, np.ndarray]:
     """Residual, max-pooled, two layers deep: spikes come unevenly."""
     random = np.random.default_rng(4)
