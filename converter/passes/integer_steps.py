@@ -18,6 +18,7 @@ from ..ir.ops import (
     Dense,
     GlobalAveragePool,
     Identity,
+    Input,
     InsertZeros,
     MaxPool,
     Pad,
@@ -29,6 +30,13 @@ Values = npt.NDArray[np.float64]
 
 MAX_THRESHOLD = 2**18
 """Weights far below the threshold are rounded away rather than made integers of their own."""
+
+MIN_FACTOR = 64
+"""What the finest of several integers is multiplied by, at most, where they are no multiples."""
+MAX_LOSS = 1 / 256
+"""Of a factor by rounding it: as weights of 8 bits have it."""
+MAX_RATIO = 8
+"""Of the steps of what one layer takes; a pooling of 2x2 means has 4."""
 
 PASSED_ON = (Add, AddOnce, Identity, MaxPool, Pulse, SpikingMaxPool)
 """What leaves the step of a sum as it is."""
@@ -43,11 +51,40 @@ def pool_counts(op: AveragePool, shape: tuple[int, ...]) -> tuple[Array, int]:
     return sums, math.lcm(*(int(count) for count in np.unique(sums)))
 
 
+def fine_enough(factors: Values) -> int:
+    """Return the least power of two that makes whole numbers of factors, but for MAX_LOSS."""
+    power = 1
+    while power < MIN_FACTOR:
+        scaled = factors * power
+        if (np.abs(scaled - np.rint(scaled)) <= MAX_LOSS * scaled).all():
+            break
+        power *= 2
+    return power
+
+
+def _fit_streams(steps: Values, streams: list[Values]) -> tuple[Values, Values]:
+    """Return the step of a sum, near the wanted one, and how many of it are the layers' step.
+
+    The finest stream, h, is a whole multiple of the new step, or a multiple of it is the wanted
+    step. Where streams differ, the step is fine enough that rounding their factors hardly matters.
+    """
+    stacked = np.stack(streams)
+    finest = np.where(stacked > 0, stacked, np.inf).min(axis=0)
+    finest = np.where(np.isfinite(finest), finest, steps)
+    finest = finest / fine_enough(stacked / finest)
+    found = finest / np.maximum(1, np.floor(finest / steps))
+    return found, np.ceil(steps / found * (1 - 1e-9))
+
+
 class Steps:
     """Steps of a graph's results, in the units that its results have now.
 
     The layers and shortcuts whose sums reach the same neurons share the step of a channel; their
     common end (the neurons, an output, or what is used more than once) stands for the group.
+
+    Currents that pass into a sum without weights (shortcuts around neurons) are integers far larger
+    than spikes: rounding their factor would cost as much as they are larger. So they decide the
+    step of the sum, and layers beside them have a whole multiple of it, their own.
     """
 
     def __init__(self, graph: Graph, largest: int) -> None:
@@ -60,6 +97,8 @@ class Steps:
             if isinstance(node.op, Conv | Dense | Scale | Add):
                 self.groups.setdefault(self.ends[node.name], []).append(node)
         self._group_units: dict[str, Values] = {}
+        self._multiples: dict[str, Values] = {}
+        self._divisors: dict[str, float] = {}
 
     def unit(self, name: str) -> Values:
         """Return what an integer of this result stands for; broadcasts to a sample."""
@@ -69,18 +108,32 @@ class Steps:
 
     def weight(self, node: Node) -> Values:
         """Return the weights of a layer, or the factors of a Scale, for integers in front."""
-        op, unit = node.op, self.unit(node.inputs[0])
+        op = node.op
         if isinstance(op, Scale):
-            return np.asarray(op.scale * unit, np.float64)
+            return np.asarray(op.scale * self.unit(node.inputs[0]), np.float64)
+        unit, _ = self.arriving(node)
         if not isinstance(op, Conv | Dense):
             raise TypeError(f"{node}: expected Conv, Dense or Scale")
         groups = op.groups if isinstance(op, Conv) else 1
         n_in = op.weight.shape[1] * groups
         n_axes = op.weight.ndim - 2
-        self._expect_even(node, unit)
         before = np.broadcast_to(unit.reshape(-1), (n_in,)).reshape(groups, 1, -1, *(1,) * n_axes)
         grouped = op.weight.astype(np.float64).reshape(groups, -1, *op.weight.shape[1:])
         return np.asarray((grouped * before).reshape(op.weight.shape))
+
+    def arriving(self, node: Node) -> tuple[Values, Values]:
+        """Return what an integer in front of a layer stands for, and what it is multiplied by.
+
+        Spikes beside sums of many (means of large windows, the input) would take all bits of the
+        weights: they are made integers of the same step, where that is more than MAX_RATIO as fine.
+        """
+        unit = self.unit(node.inputs[0])
+        self._expect_even(node, unit)
+        if unit.max() <= MAX_RATIO * unit.min():
+            return unit, np.ones_like(unit)
+        factors = unit / unit.min()
+        factors = np.rint(factors * fine_enough(factors))
+        return np.full_like(unit, (unit / factors).max()), factors
 
     def is_weighted(self, name: str, end: str) -> bool:
         """Return whether a result reaches `end` from weights, which have the group's step."""
@@ -91,6 +144,33 @@ class Steps:
             return True
         return isinstance(node.op, PASSED_ON) and self.is_weighted(node.inputs[0], end)
 
+    def divisor(self, node: Node) -> float:
+        """Return by what a constant current is divided before it flows: 1 unless a sum is coarse.
+
+        Args:
+            node: The Pulse that it flows through.
+        """
+        for behind in self.graph.consumers[node.name]:
+            if isinstance(behind.op, Add):
+                self.unit(behind.name)
+        return self._divisors.get(node.name, 1.0)
+
+    def _is_current(self, name: str) -> bool:
+        """Return whether a result is a sum already, or comes of the input, and is no spikes."""
+        node = self.graph.by_name[name]
+        if isinstance(node.op, Neuron):
+            return False
+        if isinstance(node.op, Conv | Dense | Scale | Add | Input):
+            return True
+        return any(map(self._is_current, node.inputs))
+
+    def _takes_spikes(self, name: str) -> bool:
+        """Return whether the weights of a result, or of a part of a sum, are those of spikes."""
+        node = self.graph.by_name[name]
+        if isinstance(node.op, Conv | Dense | Scale):
+            return not self._is_current(node.inputs[0])
+        return isinstance(node.op, Neuron) or any(map(self._takes_spikes, node.inputs))
+
     def _find_end(self, node: Node) -> str:
         graph = self.graph
         while graph.is_only_use(node.name):
@@ -99,6 +179,8 @@ class Steps:
                 return behind.name
             if not isinstance(behind.op, PASSED_ON):
                 break
+            if self._takes_spikes(behind.name) and not self._takes_spikes(node.name):
+                break  # a sum with layers behind spikes, which this is no layer of
             node = behind
         return node.name
 
@@ -108,7 +190,8 @@ class Steps:
         if isinstance(op, Neuron):
             return np.ones((1,) * rank)
         if isinstance(op, Conv | Dense | Scale | Add):
-            return self._group_unit(self.ends[node.name])
+            unit = self._group_unit(self.ends[node.name])
+            return unit if isinstance(op, Add) else unit * self._multiple(self.ends[node.name])
         units = [self.unit(name) for name in node.inputs]
         if isinstance(op, AveragePool | GlobalAveragePool):
             self._expect_even(node, units[0])
@@ -162,10 +245,53 @@ class Steps:
                 full = np.broadcast_to(op.threshold, graph.types[end].shape).astype(np.float64)
                 threshold = full.reshape(len(full), -1).min(axis=1)
                 steps = np.where(tops > 0, steps, threshold / self.largest)
-                steps = np.maximum(steps, threshold / MAX_THRESHOLD)
+                steps = np.maximum(steps, threshold / self._max_threshold(end))
                 steps = np.maximum(steps, threshold / np.maximum(2, 2 * (threshold // (2 * steps))))
-            self._group_units[end] = steps.reshape(-1, *(1,) * (len(shape) - 1))
+            sizes = (-1, *(1,) * (len(shape) - 1))
+            self._divide_constants(end, steps.reshape(sizes))
+            streams = self._streams(end, shape)
+            if streams:
+                steps, multiple = _fit_streams(steps, streams)
+                self._multiples[end] = multiple.reshape(sizes)
+            self._group_units[end] = steps.reshape(sizes)
         return self._group_units[end]
+
+    def _max_threshold(self, end: str) -> float:
+        """Return a larger limit where a layer's integers are far larger than spikes."""
+        layers = [node for node in self.groups[end] if isinstance(node.op, Conv | Dense)]
+        varying = [node for node in layers if node.inputs[0] in self.graph.varying]
+        largest = max((1 / self.arriving(node)[0].min() for node in varying), default=1.0)
+        return MAX_THRESHOLD * float(np.clip(largest / 256, 1, 4))
+
+    def _divide_constants(self, end: str, steps: Values) -> None:
+        """Let constant currents that reach the sum of a group only be hardly finer than it."""
+        for node in self.groups[end]:
+            for name in node.inputs if isinstance(node.op, Add) else ():
+                pulse = self.graph.by_name[name]
+                is_constant = isinstance(pulse.op, Pulse) and self.graph.is_only_use(name)
+                if is_constant and name not in self._divisors:
+                    divisor = float(np.floor((steps / self.unit(name)).min()))
+                    if divisor > 1:
+                        self._divisors[name] = divisor
+                        self.units[name] = self.unit(name) * divisor
+
+    def _streams(self, end: str, shape: tuple[int, ...]) -> list[Values]:
+        """Return per channel what an integer of every current stands for that gets no weight."""
+        units = [
+            np.broadcast_to(self.unit(name), shape)
+            for node in self.groups[end]
+            for name in node.inputs
+            if isinstance(node.op, Add) and self._takes_spikes(end) and self._passes(name, end)
+        ]
+        return [each.reshape(len(each), -1).min(axis=1) for each in units]
+
+    def _passes(self, name: str, end: str) -> bool:
+        return not self.is_weighted(name, end) and self._is_current(name)
+
+    def _multiple(self, end: str) -> Values | int:
+        """Return of how many steps of its sum the step of a layer is."""
+        self._group_unit(end)
+        return self._multiples.get(end, 1)
 
     def _free_unit(self, end: str) -> Values | None:
         """Return the step with which a Scale of fine integers is no multiplication, if there is."""

@@ -33,6 +33,11 @@ from .integer_steps import Steps, Values, pool_counts
 from .narrow_currents import narrow_currents
 from .rescaling import compact
 
+TOO_LARGE = (
+    "use fewer steps, or fewer bits: --set use_integers.input_bits=6; "
+    "or recipe exact, which computes in float32"
+)
+
 
 def use_integers(
     graph: Graph,
@@ -49,6 +54,10 @@ def use_integers(
     potentials are rounded to that step, shortcuts become integer weights, averages become sums.
     Weights of an output share one step, so that a decision compares integers. Inputs are rounded to
     8 bits of their range in calibration.
+
+    Currents that go around neurons into a sum decide its step, and layers beside them have a whole
+    multiple of it; constant ones are rounded to about the step of the sum. Where a layer takes
+    spikes beside sums of many, the spikes are multiplied (integer_steps.py).
 
     Integers are carried in float32; a bound on every sum proves that none leaves the range in which
     these are exact (ir/bounds.py). So every engine gives the same bits. The constant currents of a
@@ -102,7 +111,7 @@ def use_integers(
     if overflows:
         raise PassError(
             f"use_integers: T={n_steps} is beyond what integers hold: {overflows[0]}",
-            hint="use fewer steps, or fewer bits: --set use_integers.input_bits=6",
+            hint=TOO_LARGE,
         )
     return result
 
@@ -173,7 +182,13 @@ def _layer(builder: _Builder, node: Node) -> None:
     limit = builder.steps.largest
     weight = np.clip(np.rint(weight), -limit, limit)
     bias = np.rint(op.bias.astype(np.float64) / per_row)
-    builder.append(node, dataclasses.replace(op, weight=_array(weight), bias=_array(bias)))
+    _, factors = builder.steps.arriving(node)
+    (operand,) = (builder.renamed.get(name, name) for name in node.inputs)
+    if (factors != 1).any():
+        scale = Scale(_array(factors), np.zeros_like(factors, np.float32))
+        operand = builder.insert(f"{node.inputs[0]}/multiplied", scale, operand)
+    new = dataclasses.replace(op, weight=_array(weight), bias=_array(bias))
+    builder.append(node, new, (operand,))
 
 
 def _scale(builder: _Builder, node: Node) -> None:
@@ -196,8 +211,7 @@ def _add(builder: _Builder, node: Node) -> None:
         shape = builder.graph.types[name].shape
         have = np.broadcast_to(builder.steps.unit(name), shape)
         if not np.array_equal(have, np.broadcast_to(unit, shape)):
-            limit = builder.steps.largest
-            factor = compact(_array(np.clip(np.rint(have / unit), -limit, limit)))
+            factor = compact(_array(np.rint(have / unit)))
             found = builder.insert(f"{name}/weighted", Scale(factor, np.zeros_like(factor)), found)
         inputs.append(found)
     builder.append(node, node.op, tuple(inputs))
@@ -228,6 +242,18 @@ def _global_average_pool(builder: _Builder, node: Node) -> None:
 
 def _same(builder: _Builder, node: Node) -> None:
     builder.append(node, node.op)
+
+
+def _pulse(builder: _Builder, node: Node) -> None:
+    """Round a constant current that is much finer than the sum it flows into."""
+    divisor = builder.steps.divisor(node)
+    (operand,) = (builder.renamed.get(name, name) for name in node.inputs)
+    if divisor > 1:
+        limit = (MAX_INTEGER - 1) // int(divisor)
+        operand = builder.insert(
+            f"{node.inputs[0]}/rounded", Quantize(divisor, -limit, limit), operand
+        )
+    builder.append(node, node.op, (operand,))
 
 
 def _add_once(builder: _Builder, node: Node) -> None:
@@ -269,7 +295,7 @@ def _array(values: Values) -> Array:
         raise PassError(
             f"use_integers: an integer would be {np.abs(values).max():,.0f}, "
             f"expected below {MAX_INTEGER:,}",
-            hint="use fewer steps, or fewer bits: --set use_integers.input_bits=6",
+            hint=TOO_LARGE,
         )
     return np.asarray(values, np.float32)
 
@@ -289,7 +315,7 @@ _RULES: dict[type[Op], Callable[[_Builder, Node], None]] = {
     InsertZeros: _same,
     MaxPool: _same,
     Pad: _same,
-    Pulse: _same,
+    Pulse: _pulse,
     Reshape: _same,
     Select: _same,
     SpikingMaxPool: _same,

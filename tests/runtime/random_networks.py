@@ -24,9 +24,14 @@ class RandomNetwork:
     Args:
         seed: Of everything.
         dyadic: Weights are multiples of 1/16 and windows have powers of two: exact in floats.
+        blocks: Names of the methods that blocks are drawn from.
     """
 
-    def __init__(self, seed: int, *, dyadic: bool = False) -> None:
+    BLOCKS = ("plain", "residual", "inception", "pool", "pool_first")
+
+    def __init__(
+        self, seed: int, *, dyadic: bool = False, blocks: tuple[str, ...] = BLOCKS
+    ) -> None:
         self.random = np.random.default_rng(seed)
         self.dyadic = dyadic
         shape = (self.pick(1, 2, 3), self.pick(4, 5, 6, 8), self.pick(4, 6, 7))
@@ -34,8 +39,7 @@ class RandomNetwork:
         self.shapes = {"x": shape}
         maps = [self.relu(self.conv("x", self.pick(2, 3, 4)))]
         for _ in range(self.pick(2, 3, 4, 5)):
-            block = self.pick(self.plain, self.residual, self.inception, self.pool, self.pool_first)
-            maps.append(block(maps))
+            maps.append(getattr(self, self.pick(*blocks))(maps))
         last = maps[-1]
         channels = self.shapes[last][0]
         spatial = self.shapes[last][1:]
@@ -103,6 +107,15 @@ class RandomNetwork:
         shortcut = self.pick(x, self.conv(self.pick(*others), channels, same=True, size=1))
         operands = self.pick((branch, shortcut), (shortcut, branch))
         return self.relu(self.add(Add(), self.shapes[x], *operands))
+
+    def pre_activation(self, maps: list[str]) -> str:
+        """Currents that go around the neurons, into sums with layers behind them."""
+        channels = self.pick(2, 3)
+        x = self.conv(self.pick("x", *maps), channels, same=True)
+        for _ in range(self.pick(1, 2, 3)):
+            branch = self.conv(self.relu(x), channels, same=True)
+            x = self.add(Add(), self.shapes[x], *self.pick((branch, x), (x, branch)))
+        return self.relu(x)
 
     def inception(self, maps: list[str]) -> str:
         """Maps of different depths side by side."""

@@ -2,13 +2,25 @@
 
 import dataclasses
 import functools
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from spikeport.converter.ir import Graph, Neuron, Node, run
 from spikeport.converter.ir.bounds import find_overflows
-from spikeport.converter.ir.ops import Dense, Input, QuantizedRelu, Relu
+from spikeport.converter.ir.ops import (
+    Add,
+    Concatenate,
+    Conv,
+    Dense,
+    Flatten,
+    GlobalAveragePool,
+    Input,
+    MaxPool,
+    QuantizedRelu,
+    Relu,
+)
 from spikeport.converter.passes import PASSES
 from spikeport.runtime.engines import counts, event
 from spikeport.runtime.engines.reference import simulate
@@ -96,6 +108,21 @@ def test_counts_are_the_quantised_networks(block):
     assert sum(check_network(seed) for seed in range(10 * block, 10 * block + 10)) > 1000
 
 
+def test_the_networks_have_what_they_are_said_to_have():
+    """Every kind of structure in dozens of the networks that are compared."""
+    found = Counter()
+    for seed in (*range(40), *range(100, 400)):
+        nodes = RandomNetwork(seed).graph.nodes
+        found.update({type(node.op).__name__ for node in nodes})
+        found.update({"groups" for node in nodes if getattr(node.op, "groups", 1) > 1})
+        found.update({"strides" for node in nodes if max(getattr(node.op, "strides", (1,))) > 1})
+        consumers = Counter(name for node in nodes for name in set(node.inputs))
+        found.update({"shared"} if max(consumers.values()) > 1 else ())
+    kinds = ("Conv", "Dense", "Add", "Concatenate", "MaxPool", "AveragePool", "GlobalAveragePool")
+    for kind in (*kinds, "groups", "strides", "shared"):
+        assert found[kind] > 60, (kind, found)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("block", range(10))
 def test_counts_are_the_quantised_networks_in_300_more(block):
@@ -120,6 +147,89 @@ def test_schedules_alone_are_exact_on_binary_fractions(seed):
         if name != "settle":
             fast = counts.compile_graph(graph).run(inputs, n_run_steps(graph))
             assert_same_run(fast, found)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_currents_around_neurons_keep_their_worth_in_integers(name):
+    """Pre-activation blocks: integers of a current are hundreds of times as fine as weights."""
+    n_steps, errors = 8, []
+    for seed in range(12):
+        network = RandomNetwork(2000 + seed, blocks=("pre_activation",))
+        inputs, calibration = network.inputs(N_SAMPLES), network.inputs(20)
+        graph = PASSES["normalize_weights"](network.graph, calibration=calibration)
+        floats = schedule(graph, name, n_steps)
+        graph = PASSES["use_integers"](floats, calibration=calibration, n_steps=n_steps)
+        expected = quantised_ann.run(graph, inputs, np.int64, 1)
+        found = simulate(graph, inputs, n_run_steps(graph))
+        assert count_mismatches(graph, found, expected) == 0
+        runner = event.compile_graph(graph)
+        assert_same_run(runner.run(inputs, n_run_steps(graph), count_spikes=True), found)
+        wanted = simulate(floats, inputs, n_run_steps(floats)).spike_counts
+        errors += [np.abs(found.spike_counts[key] - wanted[key]).mean() for key in wanted]
+    assert np.mean(errors) < 0.05
+    assert np.max(errors) < 0.5
+
+
+def beside_spikes(kind: str) -> Graph:
+    """A network whose second layer takes spikes and other integers, or adds them to its own."""
+    random = np.random.default_rng(5)
+
+    def weight(*shape: int) -> np.ndarray:
+        return random.normal(0.1, 1.0 / np.sqrt(np.prod(shape[1:])), shape)
+
+    one = ((1, 1), (1, 1), ((1, 1), (1, 1)))
+    nodes = [
+        Node("x", Input((3, 8, 8))),
+        Node("conv", Conv(weight(3, 3, 3, 3), np.zeros(3), *one), ("x",)),
+        Node("relu", Relu(), ("conv",)),
+    ]
+    if kind == "input concatenated":
+        nodes += [
+            Node("both", Concatenate(0), ("relu", "x")),
+            Node("conv2", Conv(weight(3, 6, 3, 3), np.zeros(3), *one), ("both",)),
+        ]
+    elif kind == "means concatenated":
+        nodes += [
+            Node("mean", GlobalAveragePool(), ("relu",)),
+            Node("largest", MaxPool((8, 8), (8, 8), (1, 1), ((0, 0), (0, 0))), ("relu",)),
+            Node("flat", Flatten(), ("largest",)),
+            Node("both", Concatenate(0), ("mean", "flat")),
+            Node("conv2", Dense(weight(8, 6), np.zeros(8)), ("both",)),
+        ]
+    else:
+        branch = Conv(weight(3, 3, 3, 3), np.zeros(3), *one)
+        nodes.append(Node("branch", branch, ("relu",)))
+        around = "x"
+        if kind == "layer of the input added":
+            nodes.append(Node("around", Conv(weight(3, 3, 3, 3), np.ones(3), *one), ("x",)))
+            around = "around"
+        nodes.append(Node("conv2", Add(), ("branch", around)))
+    nodes += [Node("relu2", Relu(), ("conv2",)), Node("flat2", Flatten(), ("relu2",))]
+    n_flat = 8 if kind == "means concatenated" else 192
+    nodes.append(Node("y", Dense(weight(4, n_flat), np.zeros(4)), ("flat2",)))
+    return Graph(tuple(nodes), ("x",), ("y",))
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize(
+    "kind",
+    ["input concatenated", "means concatenated", "input added", "layer of the input added"],
+)
+def test_integers_of_every_size_meet_without_loss(kind, name):
+    graph, n_steps = beside_spikes(kind), 8
+    x = np.random.default_rng(6).random((40, 3, 8, 8), dtype=np.float32)
+    graph = PASSES["normalize_for_steps"](graph, calibration=(x,), n_steps=n_steps)
+    floats = schedule(graph, name, n_steps)
+    graph = PASSES["use_integers"](floats, calibration=(x,), n_steps=n_steps)
+    inputs = (x[:8],)
+    expected = quantised_ann.run(graph, inputs, np.int64, 1)
+    found = simulate(graph, inputs, n_run_steps(graph))
+    assert count_mismatches(graph, found, expected) == 0
+    wanted = simulate(floats, inputs, n_run_steps(floats))
+    for key, count in wanted.spike_counts.items():
+        assert np.abs(found.spike_counts[key] - count).mean() < 0.1
+    error = np.abs(found.outputs[0][-1] - wanted.outputs[0][-1])
+    assert error.max() < 0.05 * np.abs(wanted.outputs[0][-1]).max()
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
