@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..converter.ir import Graph, Neuron, Node, SpikingMaxPool, StepInput
+from ..converter.ir import DifferentialMaxPool, Graph, Neuron, Node, SpikingMaxPool, StepInput
 from ..converter.ir.ops import (
     AveragePool,
     Concatenate,
@@ -28,10 +28,11 @@ HOW: dict[str, str] = {
     "counts": "max-pooling by accumulated counts, exact on the counts of every step",
     "or": "max-pooling by OR, exact on the sorted spikes of the schedule",
     "before": "max-pooling of accumulated currents in front of the neurons",
+    "means": "max-pooling of the means so far, exact on what differences add up to at every step",
     "linear": "average pooling of spikes, linear",
     "neurons": "average pooling with neurons of its own",
 }
-"""What a choice of place_poolings is called in results."""
+"""What a choice of place_poolings, or what a recipe makes of it, is called in results."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Pooling:
     Attributes:
         node: Its name.
         how: A key of HOW.
-        counters: Numbers that it keeps from step to step, per sample: counts or sums of currents.
+        counters: Numbers that it keeps from step to step, per sample: counts, means or sums of
+            currents.
         comparisons: Per sample and step, at most: entries of all its windows; 0 of averages.
         neurons: Behind it: those that pooling in front of neurons leaves, or that it got itself.
     """
@@ -91,6 +93,8 @@ def _describe(graph: Graph, node: Node) -> Pooling | None:
     if isinstance(op, MaxPool):
         operand = graph.types[node.inputs[0]]
         n_entries = graph.types[node.name].size * math.prod(op.kernel)
+        if isinstance(op, DifferentialMaxPool):
+            return Pooling(node.name, "means", operand.size, n_entries, n_neurons)
         if not isinstance(op, SpikingMaxPool):
             return Pooling(node.name, "or", 0, n_entries, n_neurons)
         how = "counts" if _is_sent(graph, node.inputs[0]) else "before"

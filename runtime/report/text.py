@@ -216,7 +216,7 @@ def make_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     cells = [list(row) for row in rows]
     for column, heading in enumerate(headings):
-        is_figure = all(set(row[column]) <= set("0123456789.,% ") for row in cells)
+        is_figure = all(set(row[column]) <= set("-0123456789.,% ") for row in cells)
         justify: JustifyMethod = "right" if is_figure else "left"
         words = [*heading.split(), *(row[column] for row in cells)] if is_figure else []
         least = max(map(len, words), default=None)

@@ -66,28 +66,29 @@ class Found:
             "confidence"
         )
         if self.is_met:
-            return f"{point}, {point.latency} steps: {measured}; target {self.targets} is met"
+            steps = f"{point.latency} step{'s' * (point.latency > 1)}"
+            return f"{point}, {steps}: {measured}; target {self.targets} is met"
         return f"target {self.targets} was not reached; best found: {point}, {measured}"
 
     def table(self) -> tuple[list[str], list[list[str]]]:
-        """Return headings and rows of the front for people; the chosen point has a star."""
-        headings = ["", "recipe and options", "T", "steps", "accuracy", "95 % interval"]
-        headings += ["points lost", "at most", "synaptic operations", "samples", ""]
+        """Return headings and rows of the front for people; the chosen point has a star.
+
+        Shares are in percent, operations per sample in thousands: lines fit into 80 columns.
+        """
+        headings = ["recipe", "steps", "accuracy", "95 % interval", "lost", "at most"]
+        headings += ["synaptic ops, k", "samples"]
         rows = []
         for p in self.front:
             low, high = p.interval
             rows.append([
-                "*" if p is self.chosen else "",
-                str(p.method),
-                str(p.n_steps),
+                ("* " if p is self.chosen else "") + p.short,
                 str(p.latency),
-                f"{100 * p.accuracy:.2f} %",
-                f"{100 * low:.2f} .. {100 * high:.2f}",
+                f"{100 * p.accuracy:.2f}",
+                f"{100 * low:.1f}..{100 * high:.1f}",
                 f"{100 * p.drop:.2f}",
                 f"{100 * p.drop_at_most:.2f}",
-                f"{p.operations:,.0f}",
-                f"{p.n_samples:,}",
-                "unseen" if p.is_held_out else "searched on",
+                f"{p.operations / 1e3:,.1f}",
+                "unseen" if p.is_held_out else "searched",
             ])
         return headings, rows
 

@@ -108,6 +108,16 @@ class Point:
         return f"{self.method} T={self.n_steps}"
 
     @property
+    def short(self) -> str:
+        """The point with options without their passes, for tables."""
+        settings = (
+            f"{option}={format_value(value)}"
+            for options in self.method.options.values()
+            for option, value in options.items()
+        )
+        return " ".join([self.method.recipe, f"T={self.n_steps}", *settings])
+
+    @property
     def accuracy(self) -> float:
         """Share of right decisions."""
         return self.n_right / self.n_samples

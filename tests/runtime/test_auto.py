@@ -1,5 +1,6 @@
 """--recipe auto: targets, the order of a search, and whether its promises hold."""
 
+import dataclasses
 import json
 from statistics import NormalDist
 
@@ -253,7 +254,13 @@ def test_what_is_said():
     assert found.sentence.endswith("target accuracy-drop=0.5 is met")
     headings, rows = found.table()
     assert len(headings) == len(rows[0])
-    assert rows[0][:5] == ["*", "rate", "16", "16", "99.80 %"]
+    assert rows[0] == [
+        "* rate T=16", "16", "99.80", "99.6..99.9", "0.20", "0.31", "0.1", "unseen"
+    ]  # fmt: skip
+    once = dataclasses.replace(chosen, latency=1)
+    assert ", 1 step: 0.20 points" in dataclasses.replace(found, chosen=once).sentence
+    method = Method("rate", {"calibrate_neurons": {"fit_weights": False}})
+    assert dataclasses.replace(chosen, method=method).short == "rate T=16 fit_weights=false"
     missed = Found(Targets(0.001, 4), False, chosen, None, (chosen,), None, {})
     assert missed.sentence.startswith(
         "target accuracy-drop=0.1 n-steps=4 was not reached; best found: rate T=16, 0.20 points of "

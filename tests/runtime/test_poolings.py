@@ -177,6 +177,9 @@ def test_what_poolings_cost():
         "max-pooling by OR, exact on the sorted spikes of the schedule (pool1, pool2): "
         "1,408 comparisons per step at most"
     ]
+    found = describe_poolings(PASSES["insert_differential_neurons"](graph))
+    assert [(each.how, each.counters) for each in found] == [("means", 1024), ("means", 384)]
+    assert pooling_lines(found)[0].startswith("max-pooling of the means so far, exact on what diff")
     found = describe_poolings(spiking(network(MEAN), average_pool="neurons"))
     assert pooling_lines(found) == [
         "average pooling with neurons of its own (pool1/mean, pool2/mean): 352 neurons"
@@ -200,6 +203,8 @@ def test_poolings_are_named_whatever_corrects_the_currents_behind(pool, options,
     placed = PASSES["place_poolings"](network(pool), **options)
     fitted = PASSES["calibrate_neurons"](placed, calibration=samples(8), n_steps=8)
     assert {each.how for each in describe_poolings(fitted)} == expected
+    differential = describe_poolings(PASSES["insert_differential_neurons"](placed))
+    assert {each.how for each in differential} == ({"means"} if pool is POOL else expected)
     graded = PASSES["insert_graded_neurons"](placed)
     assert {each.how for each in describe_poolings(graded)} == expected
 
