@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from spikeport.commands import convert, evaluate, exchange, explain, models, sweep, train
+from spikeport.commands import binarize, convert, evaluate, exchange, explain, models, sweep, train
 
 OUTPUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
@@ -89,7 +89,7 @@ COMMANDS = (
     explain.explain,
     explain.trace,
     train.train,
-    train.binarize,
+    binarize.binarize,
     sweep.sweep,
     sweep.results,
     exchange.export,

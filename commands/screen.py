@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,3 +79,28 @@ def show_search() -> Iterator[Callable[[int, str], None]]:
     with Progress(*columns, console=make_console(stderr=True), transient=True) as bar:
         task = bar.add_task("searching", total=MAX_RUNS)
         yield lambda n_runs, text: bar.update(task, completed=n_runs, description=text)
+
+
+@contextlib.contextmanager
+def show_epochs() -> Iterator[tuple[Any, ...]]:
+    """Yield callbacks of Keras that show on a terminal how far an epoch of a training is."""
+    if not sys.stderr.isatty():
+        yield ()
+        return
+    import keras
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=make_console(stderr=True), transient=True) as bar:
+        task = bar.add_task("building the network", total=None)
+
+        class Bar(keras.callbacks.Callback):  # type: ignore[misc]
+            """The batches of the epoch that runs."""
+
+            def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+                bar.reset(task, total=self.params["steps"], description=f"epoch {epoch + 1}")
+
+            def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+                bar.update(task, completed=batch + 1)
+
+        yield (Bar(),)

@@ -1,4 +1,4 @@
-"""Training under constraints, and binarisation: train, binarize."""
+"""Training under constraints: train; what it shares with binarize."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .inputs import DATA_HELP, SHAPE_HELP, input_options, load_samples, read_model, resolve_reading
-from .screen import show_status
+from .screen import show_epochs, show_status
 
 if TYPE_CHECKING:
     from ..converter.frontends import Source
+    from ..converter.ir import Graph
     from ..converter.training.data import Samples
+    from ..converter.training.settings import Settings
     from ..converter.training.student import Binarization
 
 CONSTRAINT_HELP = (
@@ -24,17 +26,15 @@ CONSTRAINT_HELP = (
 SET_HELP = "Option of a constraint, such as qcfs.n_levels=2; repeatable."
 RECIPE_HELP = "Of the conversion.  [default: what the training promises]"
 HOLD_HELP = "Use the last so many samples of DATA for validation only."
-SCHEMES_HELP = "scaled, connect, stochastic or ternary; none keeps full precision."
-ACTIVATIONS_HELP = "step (0, 1), sign (-1, 1), qcfs (several levels) or none (ReLUs stay)."
-AFTER_HELP = "Do not train: binarize the weights as they are."
+SCHEDULE_HELP = "Of the learning rate: cosine, linear or exponential, to nothing; or constant."
 
 
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of every training; the command gets them as `training`."""
     names = (
-        "epochs", "batch_size", "learning_rate", "seed", "patience", "distillation",
-        "temperature", "shift", "flip", "validation", "hold_back", "calibration_samples",
-        "recipe", "n_steps", "keras_output",
+        "epochs", "batch_size", "learning_rate", "schedule", "warmup", "seed", "patience",
+        "distillation", "temperature", "shift", "flip", "validation", "hold_back",
+        "calibration_samples", "recipe", "n_steps", "keras_output",
     )  # fmt: skip
 
     @functools.wraps(command)
@@ -57,6 +57,9 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--patience", type=int, help="Stop after so many epochs without progress."),
         click.option("--seed", default=1, show_default=True, help="Of all that is random."),
         click.option("--learning-rate", default=1e-3, show_default=True, help="At the start."),
+        click.option("--warmup", default=0.0, show_default=True,
+                     help="Share of the epochs in which the learning rate rises from 0."),
+        click.option("--schedule", default="cosine", show_default=True, help=SCHEDULE_HELP),
         click.option("--batch-size", default=128, show_default=True),
         click.option("--epochs", default=10, show_default=True),
     ):  # fmt: skip
@@ -97,79 +100,10 @@ def train(
     from ..converter.training.constraints import choose_constraints, parse_settings
 
     chosen = choose_constraints(constraints, parse_settings(settings))
-    _run(model, data, output, shapes, chosen, None, 0.0, training, reading)
+    run_training(model, data, output, shapes, chosen, None, 0.0, training, reading)
 
 
-@click.command()
-@click.argument("model")
-@click.option("--data", metavar="DATA", help=DATA_HELP)
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="OUT.snn")
-@click.option("--weights", default="scaled", show_default=True, help=SCHEMES_HELP)
-@click.option("--activations", default="step", show_default=True, help=ACTIVATIONS_HELP)
-@click.option("--set", "settings", multiple=True, metavar="NAME.OPTION=VALUE", help=SET_HELP)
-@click.option("--all-layers", is_flag=True, help="The first and the last layers, too.")
-@click.option("--progressive", default=0.3, show_default=True,
-              help="Share of the epochs in which only activations are binary.")  # fmt: skip
-@click.option("--post-training", is_flag=True, help=AFTER_HELP)
-@click.option("--input-shape", "shapes", multiple=True, metavar="SIZES", help=SHAPE_HELP)
-@training_options
-@input_options
-def binarize(
-    model: str,
-    data: str | None,
-    output: Path,
-    weights: str,
-    activations: str,
-    settings: tuple[str, ...],
-    all_layers: bool,
-    progressive: float,
-    post_training: bool,
-    shapes: tuple[str, ...],
-    training: dict[str, Any],
-    reading: dict[str, Any],
-) -> None:
-    """Make weights and activations of MODEL binary, by training, and convert what comes out.
-
-    With --post-training weights are binarized as they are; --data then serves the correction of
-    biases and the conversion.
-
-    \b
-    Example:
-      spikeport binarize lenet --data fashion-mnist:train --epochs 6 -o binary.snn
-    """  # noqa: D301
-    from ..converter.errors import PassError, find
-    from ..converter.training.binary_weights import SCHEMES
-    from ..converter.training.constraints import choose_constraints, parse_settings
-    from ..converter.training.student import Binarization
-
-    if weights != "none":
-        find(SCHEMES, weights, "--weights")
-    if activations not in {"step", "sign", "qcfs", "none"}:
-        raise PassError(
-            f"--activations {activations}: expected step, sign, qcfs or none",
-            hint="step is what neurons do in one step",
-        )
-    if weights == "none" and activations == "none":
-        raise PassError(
-            "--weights none --activations none: nothing is binary, expected one of them",
-            hint="leave one of them out for its default",
-        )
-    if data is None:
-        raise PassError(
-            "--data: is missing, expected samples to train on, or to correct biases and convert",
-            hint="--data fashion-mnist:train, or your own .npz with x and y",
-        )
-    binarization = None if weights == "none" else Binarization(weights, all_layers)
-    if post_training:
-        _convert_untrained(model, data, output, shapes, binarization, training, reading)
-        return
-    names = () if activations == "none" else (activations,)
-    chosen = choose_constraints(names, parse_settings(settings))
-    share = progressive if binarization is not None and names else 0.0
-    _run(model, data, output, shapes, chosen, binarization, share, training, reading)
-
-
-def _run(
+def run_training(
     model: str,
     data: str,
     output: Path,
@@ -180,121 +114,137 @@ def _run(
     options: dict[str, Any],
     reading: dict[str, Any],
 ) -> None:
-    from ..converter.exports.snn import write_snn
-    from ..converter.files import check_output, write_atomically
+    """Train, write the network if it is asked for, convert, and say what the conversion keeps.
+
+    Whatever can be refused is refused before the training.
+    """
     from ..converter.training.checkpoint import checkpoint_path
     from ..converter.training.data import hold_back, make_augmentation
-    from ..converter.training.finish import encode_trained
-    from ..converter.training.settings import Distillation, Settings
     from ..converter.training.train import train as run
 
-    check_output(output, suffixes=(".snn",))
-    keras_output = options["keras_output"]
-    if keras_output is not None:
-        check_output(keras_output, suffixes=(".keras",))
-    share = Distillation(options["distillation"], options["temperature"])
-    settings = Settings(
-        n_epochs=options["epochs"], batch_size=options["batch_size"],
-        learning_rate=options["learning_rate"], seed=options["seed"],
-        patience=options["patience"], distillation=share if share.weight else None,
-        progressive=progressive,
-    )  # fmt: skip
+    checkpoint = checkpoint_path(output)
+    _check_outputs(model, output, checkpoint, options["keras_output"])
+    check_conversion(options)
+    settings = _settings(options, progressive)
     source = read_model(model, shapes)
     augment = make_augmentation(source.graph, options["shift"], options["flip"])
     samples, validation = hold_back(_load(data, source, reading), options["hold_back"])
     if options["validation"] is not None:
         validation = _load(options["validation"], source, reading)
-    checkpoint = checkpoint_path(output)
-    if checkpoint.exists():
-        click.echo(f"{checkpoint}: goes on from there", err=True)
-    result = run(
-        source,
-        samples,
-        constraints,
-        settings,
-        validation=validation,
-        binarization=binarization,
-        augment=augment,
-        augmentation=f"shift {options['shift']}, flip {options['flip']}",
-        checkpoint=checkpoint,
-        progress=click.echo,
-        warn=lambda text: click.echo(f"Warning: {text}", err=True),
-    )
-    with show_status("converting") as show:
-        encoded = encode_trained(result.graph, name=output.stem)
-        if keras_output is None:
-            import tempfile
-
-            with tempfile.TemporaryDirectory(prefix="spikeport-") as folder:
-                path = Path(folder) / f"{output.stem}.keras"
-                path.write_bytes(encoded)
-                conversion = _convert(path, result.graph, samples, options, source, reading, show)
-        else:
-            write_atomically(keras_output, encoded)
-            conversion = _convert(
-                keras_output, result.graph, samples, options, source, reading, show
-            )
-    digest = write_snn(conversion.graph, output)
+    with show_epochs() as bar:
+        result = run(
+            source,
+            samples,
+            constraints,
+            settings,
+            validation=validation,
+            binarization=binarization,
+            augment=augment,
+            augmentation=f"shift {options['shift']}, flip {options['flip']}",
+            checkpoint=checkpoint,
+            callbacks=bar,
+            progress=click.echo,
+            warn=lambda text: click.echo(f"Warning: {text}", err=True),
+        )
+    _convert(result.graph, samples, output, options, source, reading)
     checkpoint.unlink(missing_ok=True)
-    metadata = conversion.graph.metadata
-    click.echo(f"recipe {metadata['recipe']}, T = {metadata['n_steps']}")
-    if keras_output is not None:
-        click.echo(f"{keras_output}: {keras_output.stat().st_size:,} bytes")
-    click.echo(f"{output}: {output.stat().st_size:,} bytes, sha256 {digest[:16]}")
 
 
-def _convert(
-    path: Path, graph: Any, samples: Samples, options: dict[str, Any], source: Source,
-    reading: dict[str, Any], show: Callable[[str], None],
-) -> Any:  # fmt: skip
-    from ..converter.training.finish import convert_trained
+def check_conversion(options: dict[str, Any]) -> None:
+    """Refuse options of the conversion before the training that it comes after."""
+    from ..converter.errors import DataError
+    from ..converter.recipes import choose_options
+    from ..runtime.checks import check_n_steps
 
-    n_samples = options["calibration_samples"]
-    return convert_trained(
-        path, graph, samples.inputs[:n_samples], recipe=options["recipe"],
-        n_steps=options["n_steps"], calibration_name=samples.name,
-        preprocessing=resolve_reading(source.graph, reading)["preprocessing"], progress=show,
-    )  # fmt: skip
+    if options["recipe"] is not None:
+        choose_options(options["recipe"])
+    if options["n_steps"] is not None:
+        check_n_steps(options["n_steps"])
+    if options["calibration_samples"] < 1:
+        raise DataError(
+            f"--calibration-samples {options['calibration_samples']}: expected at least 1",
+            hint="leave it out for 1000",
+        )
 
 
-def _convert_untrained(
-    model: str,
-    data: str,
-    output: Path,
-    shapes: tuple[str, ...],
-    binarization: Binarization | None,
-    options: dict[str, Any],
-    reading: dict[str, Any],
-) -> None:
-    from ..converter.convert import convert
-    from ..converter.errors import PassError
-    from ..converter.exports.snn import write_snn
+def _check_outputs(model: str, output: Path, checkpoint: Path, network: Path | None) -> None:
+    from ..converter.errors import FormatError
     from ..converter.files import check_output
 
     check_output(output, suffixes=(".snn",))
-    if binarization is None:
-        raise PassError(
-            "--post-training --weights none: nothing is binary, expected a scheme",
-            hint="leave --weights out for scaled",
+    check_output(checkpoint)
+    if network is None:
+        return
+    check_output(network, suffixes=(".keras",))
+    if network.exists() and Path(model).exists() and network.samefile(model):
+        raise FormatError(
+            f"--keras {network}: is the network that is trained, expected another file",
+            hint="a training that was killed starts from it again; it teaches, too",
         )
-    source = read_model(model, shapes)
-    samples = load_samples(
-        data, source.graph, options["calibration_samples"], labels=False, **reading
-    )
-    settings = {
-        "binarize_weights": {
-            "scheme": binarization.scheme, "all_layers": binarization.all_layers,
-        }
-    }  # fmt: skip
-    with show_status("binarizing") as show:
-        conversion = convert(
-            source, samples.inputs, recipe=options["recipe"] or "binary",
-            n_steps=options["n_steps"] or 16, options=settings, calibration_name=samples.name,
-            preprocessing=resolve_reading(source.graph, reading)["preprocessing"], progress=show,
+
+
+def _settings(options: dict[str, Any], progressive: float) -> Settings:
+    from ..converter.training.settings import Distillation, Settings
+
+    share = Distillation(options["distillation"], options["temperature"])
+    return Settings(
+        n_epochs=options["epochs"], batch_size=options["batch_size"],
+        learning_rate=options["learning_rate"], schedule=options["schedule"],
+        warmup=options["warmup"], seed=options["seed"], patience=options["patience"],
+        distillation=share if share.weight else None, progressive=progressive,
+    )  # fmt: skip
+
+
+def _convert(
+    graph: Graph, samples: Samples, output: Path, options: dict[str, Any], source: Source,
+    reading: dict[str, Any],
+) -> None:  # fmt: skip
+    """Write OUT.keras, if it is asked for, and OUT.snn."""
+    import tempfile
+
+    from ..converter.exports.snn import write_snn
+    from ..converter.files import write_atomically
+    from ..converter.training.data import choose_first
+    from ..converter.training.finish import convert_trained, encode_trained
+
+    used = choose_first(samples, options["calibration_samples"])
+    with show_status("converting") as show, tempfile.TemporaryDirectory() as folder:
+        encoded = encode_trained(graph, name=output.stem)
+        network = options["keras_output"] or Path(folder) / f"{output.stem}.keras"
+        write_atomically(network, encoded)
+        conversion = convert_trained(
+            network, graph, used, recipe=options["recipe"], n_steps=options["n_steps"],
+            calibration_name=samples.name, progress=show,
+            preprocessing=resolve_reading(source.graph, reading)["preprocessing"],
         )  # fmt: skip
-    digest = write_snn(conversion.graph, output)
-    click.echo("binarized without training; `spikeport evaluate` says what that costs")
+        digest = write_snn(conversion.graph, output)
+        show("comparing decisions")
+        kept = describe_kept(conversion.graph, graph, (used,))
+    metadata = conversion.graph.metadata
+    click.echo(f"recipe {metadata['recipe']}, T = {metadata['n_steps']}")
+    click.echo(kept)
+    if options["keras_output"] is not None:
+        click.echo(f"{network}: {network.stat().st_size:,} bytes")
     click.echo(f"{output}: {output.stat().st_size:,} bytes, sha256 {digest[:16]}")
+
+
+def describe_kept(spiking: Graph, trained: Graph, inputs: tuple[Any, ...]) -> str:
+    """Say how many decisions on training samples are those of the trained network."""
+    from ..converter.ir import run
+    from ..converter.training.finish import count_ties
+    from ..runtime.evaluate import evaluate
+
+    n_samples = len(inputs[0])
+    found = evaluate(spiking, inputs, ann=lambda arrays: run(trained, arrays))
+    share = 0.0 if found.agreement is None else found.agreement[-1]
+    text = (
+        f"{round(share * n_samples)} of {n_samples} training samples are decided as by the trained "
+        "network"
+    )
+    n_ties, n_tied = count_ties(trained, inputs)
+    if n_ties:
+        text += f"; in {n_tied} of them {n_ties} sums lie within 1e-5 of a step"
+    return text
 
 
 def _load(data: str, source: Source, reading: dict[str, Any]) -> Samples:

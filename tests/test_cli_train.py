@@ -77,8 +77,52 @@ def test_binarize_without_training(folder, tmp_path):
     run = call("binarize", folder / "net.keras", "--data", folder / "data.npz", "-o", out,
                "--post-training", "--n-steps", 4)  # fmt: skip
     assert run.exit_code == 0, run.output
-    assert "without training" in run.output
+    assert "binarized without training; accuracy " in run.output
+    assert "% of the decisions are as before on data.npz" in run.output
     assert read_snn(out).metadata["recipe"] == "binary"
+
+
+def test_binarize_without_training_and_without_data(folder, tmp_path):
+    out = tmp_path / "c.snn"
+    run = call("binarize", folder / "net.keras", "-o", out, "--post-training", "--n-steps", 4)
+    assert run.exit_code == 0, run.output
+    assert "thresholds are those of noise: `spikeport evaluate` says what" in run.output
+    graph = read_snn(out)
+    assert graph.metadata["calibration"]["name"] == "noise, no data"
+    options = next(p for p in graph.metadata["passes"] if p["name"] == "binarize_weights")
+    assert options["options"]["correct"] == "none"
+    (weight,) = (node.op.weight for node in graph.nodes if node.name.startswith("conv2")
+                 and isinstance(node.op, Conv))  # fmt: skip
+    assert all(len(np.unique(np.abs(row))) == 1 for row in weight)
+
+
+def test_samples_that_are_sorted_and_what_is_kept(folder, tmp_path):
+    run = call("train", folder / "net.keras", "--data", folder / "data.npz", "--epochs", 1,
+               "-o", tmp_path / "a.snn", "--constraint", "step")  # fmt: skip
+    assert "60 of 60 training samples are decided as by the trained network" in run.output
+
+
+def test_progress_bar_on_a_terminal(monkeypatch):
+    import io
+    import sys
+
+    from spikeport.commands.screen import show_epochs
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with show_epochs() as (bar,):
+        bar.set_params({"steps": 4})
+        bar.on_epoch_begin(2)
+        bar.on_train_batch_end(3)
+    assert "epoch 3" in terminal.getvalue()
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with show_epochs() as none:
+        assert none == ()
 
 
 REFUSED = [
@@ -94,6 +138,22 @@ REFUSED = [
     (["train", "net.keras", "--patience", "2"], "data.npz", "--patience: there is nothing"),
     (["train", "net.keras", "--distillation", "2"], "data.npz", "--distillation 2.0: expected a"),
     (["train", "net.keras", "--temperature", "0"], "data.npz", "--temperature 0.0: expected a"),
+    (["train", "net.keras", "--recipe", "fast"], "data.npz", "recipe 'fast': does not exist"),
+    (["train", "net.keras", "--n-steps", "0"], "data.npz", "n_steps 0, expected an integer"),
+    (["train", "net.keras", "--calibration-samples", "0"], "data.npz",
+     "--calibration-samples 0: expected at least 1"),
+    (["train", "net.keras", "--schedule", "step"], "data.npz", "--schedule 'step'"),
+    (["train", "net.keras", "--shift", "-1"], "data.npz", "--shift -1: expected a number"),
+    (["train", "net.keras", "--constraint", "firing_rate"], "data.npz", "ReLUs stay ReLUs"),
+    (["binarize", "net.keras", "--correct", "bias"], "data.npz", "--correct bias: is for weights"),
+    (["binarize", "net.keras", "--post-training", "--epochs", "3"], "data.npz",
+     "--epochs: is for trainings"),
+    (["binarize", "net.keras", "--post-training", "--activations", "sign"], "data.npz",
+     "--activations: is for trainings"),
+    (["binarize", "net.keras", "--post-training", "--correct", "all"], "data.npz",
+     "--correct all: expected one of none, bias, moments"),
+    (["binarize", "net.keras", "--post-training", "--recipe", "rate"], "data.npz",
+     "--recipe rate: binarizes no weights"),
     (["train", "net.keras", "--shift", "9"], "data.npz", "--shift 9, --flip: the input has"),
     (["train", "net.keras", "--keras", "a.onnx"], "data.npz", "a.onnx: has the suffix '.onnx'"),
     (["binarize", "net.keras", "--weights", "two"], "data.npz", "--weights 'two'"),
@@ -101,7 +161,7 @@ REFUSED = [
     (["binarize", "net.keras", "--weights", "none", "--activations", "none"], "data.npz",
      "nothing is binary"),
     (["binarize", "net.keras", "--weights", "none", "--post-training"], "data.npz",
-     "--post-training --weights none"),
+     "--weights none --post-training: nothing is binary"),
 ]  # fmt: skip
 
 
@@ -131,3 +191,17 @@ def test_data_are_needed(folder, tmp_path):
     run = call("binarize", folder / "net.keras", "-o", tmp_path / "a.snn")
     assert run.exit_code == 1
     assert "--data: is missing" in run.output
+    run = call("binarize", folder / "net.keras", "-o", tmp_path / "a.snn", "--post-training",
+               "--correct", "bias")  # fmt: skip
+    assert run.exit_code == 1
+    assert "--correct bias: needs samples, expected --data" in run.output
+
+
+def test_network_that_is_trained_is_not_replaced(folder, tmp_path):
+    network = tmp_path / "copy.keras"
+    network.write_bytes((folder / "net.keras").read_bytes())
+    run = call("train", network, "--data", folder / "data.npz", "-o", tmp_path / "a.snn",
+               "--keras", network)  # fmt: skip
+    assert run.exit_code == 1
+    assert "copy.keras: is the network that is trained, expected another file" in run.output
+    assert network.read_bytes() == (folder / "net.keras").read_bytes()

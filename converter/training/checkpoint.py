@@ -48,14 +48,26 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], list[Any]]:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             facts = json.loads(arrays["facts"].tobytes().decode())
             values = [arrays[f"v{place}"] for place in range(len(arrays.files) - 1)]
-        if not isinstance(facts, dict):
-            raise TypeError("facts")
+        _check(facts, values)
     except Exception as error:  # numpy raises all kinds for a damaged archive
         raise FormatError(
             f"{path}: is no checkpoint of a training ({type(error).__name__})",
             hint=f"begin again: rm {path}",
         ) from error
     return facts, values
+
+
+def _check(facts: Any, values: list[Any]) -> None:
+    """Raise whatever Python raises where facts and values are not what `save_checkpoint` gets."""
+    best = facts["best"]
+    if best is not None and not 0 <= best <= 1:
+        raise ValueError("best")
+    for entry in facts["history"]:
+        dict(facts["training"]), float(entry["loss"]), int(entry["epoch"])
+        if best is not None:
+            float(entry["validation_accuracy"])
+    if not all(np.isfinite(value).all() for value in values):
+        raise ValueError("variables")
 
 
 def restore(path: Path, variables: list[Any], values: list[Any]) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import PassError, find
+from ..ir.types import MAX_N_STEPS
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Constraint:
         is_activation: It stands in the place of the ReLUs.
         least: By option, the least value that makes sense.
         most: By option, the largest.
+        choices: By option, the names that it may have.
     """
 
     summary: str
@@ -32,7 +34,12 @@ class Constraint:
     is_activation: bool = True
     least: Mapping[str, float] = field(default_factory=dict)
     most: Mapping[str, float] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+
+MAX_LEVELS = 4096
+MAX_TRAINED_STEPS = 64
+"""Of a simulation that is trained: every step of every sample is kept for the gradients."""
 
 CONSTRAINTS: dict[str, Constraint] = {
     "qcfs": Constraint(
@@ -40,6 +47,7 @@ CONSTRAINTS: dict[str, Constraint] = {
         {"n_levels": 4, "per_channel": True},
         "Bu et al. 2022",
         least={"n_levels": 1},
+        most={"n_levels": MAX_LEVELS},
     ),
     "clipped": Constraint(
         "ReLU clipped at a trainable threshold", {"per_channel": True},
@@ -50,7 +58,7 @@ CONSTRAINTS: dict[str, Constraint] = {
         {"n_levels": 4, "share": 0.4, "per_channel": True},
         "Jiang et al. 2023",
         least={"n_levels": 1, "share": 0},
-        most={"share": 1},
+        most={"n_levels": MAX_LEVELS, "share": 1},
     ),
     "whetstone": Constraint(
         "clipped ReLUs sharpened to binary steps, layer after layer, from the input on",
@@ -63,11 +71,13 @@ CONSTRAINTS: dict[str, Constraint] = {
         "clipped ReLU with Gaussian noise, in thresholds",
         {"noise": 0.1, "per_channel": True},
         least={"noise": 0},
+        most={"noise": 100},
     ),
     "poisson_noise": Constraint(
         "clipped ReLU with the noise of Poisson rates over n_steps",
         {"n_steps": 16, "per_channel": True},
         least={"n_steps": 1},
+        most={"n_steps": MAX_N_STEPS},
     ),
     "step": Constraint(
         "binary activations 0 and 1: spikes of one step", {}, "Courbariaux et al. 2016"
@@ -76,13 +86,15 @@ CONSTRAINTS: dict[str, Constraint] = {
         "binary activations -1 and 1",
         {"estimator": "approx_sign"},
         "Courbariaux et al. 2016, Liu et al. 2018",
+        choices={"estimator": ("hard_tanh", "approx_sign")},
     ),
     "surrogate": Constraint(
         "simulated for n_steps with surrogate gradients; thresholds and leaks are trained",
         {"n_steps": 4, "surrogate": "linear", "width": 1.0, "leak": 0.0, "train_leak": True},
         "Rathi and Roy 2020",
         least={"n_steps": 1, "width": 1e-3, "leak": 0},
-        most={"leak": 0.99},
+        most={"n_steps": MAX_TRAINED_STEPS, "width": 100, "leak": 0.99},
+        choices={"surrogate": ("linear", "sigmoid")},
     ),
     "weight_clipping": Constraint(
         "weights stay within -limit..limit", {"limit": 1.0}, is_activation=False,
@@ -102,6 +114,16 @@ CONSTRAINTS: dict[str, Constraint] = {
     ),
 }  # fmt: skip
 
+NEED_ACTIVATIONS = ("firing_rate", "synaptic_operations")
+ONE_STEP = ("whetstone", "step", "sign")
+N_STEPS = 16
+"""T of networks whose training chose none, and the levels that their thresholds start for."""
+
+
+def count_steps(name: str, options: Mapping[str, Any]) -> int:
+    """Return T for which an activation constraint trains: the levels or steps of a neuron."""
+    return 1 if name in ONE_STEP else int(options.get("n_levels", options.get("n_steps", N_STEPS)))
+
 
 def choose_constraints(
     names: tuple[str, ...], given: Mapping[str, Mapping[str, Any]] | None = None
@@ -109,8 +131,9 @@ def choose_constraints(
     """Return the options of every constraint that was named: the given ones over the defaults.
 
     Raises:
-        PassError: No such constraint or option, a value of another kind or too small, two
-            activation constraints, or an option of a constraint that was not named.
+        PassError: No such constraint or option, a value of another kind or out of range, two
+            activation constraints, a loss on spikes without any, or an option of a constraint
+            that was not named.
     """
     given = given or {}
     found: dict[str, dict[str, Any]] = {}
@@ -123,6 +146,13 @@ def choose_constraints(
             f"--constraint {activations[1]}: {activations[0]} is named too, expected one of them",
             hint="one constraint stands in the place of the ReLUs; the others add to the loss",
         )
+    counting = [name for name in found if name in NEED_ACTIVATIONS]
+    if counting and not activations:
+        raise PassError(
+            f"--constraint {counting[0]}: counts spikes, but ReLUs stay ReLUs, expected a "
+            "constraint for them, too",
+            hint=f"for example --constraint qcfs --constraint {counting[0]}",
+        )
     for name, options in given.items():
         if name not in found:
             raise PassError(
@@ -133,6 +163,13 @@ def choose_constraints(
         for option, value in options.items():
             default = find(CONSTRAINTS[name].options, option, f"option of {name}")
             found[name][option] = _check(name, option, value, default)
+    sharpening = found.get("whetstone")
+    if sharpening and sharpening["first"] >= sharpening["last"]:
+        raise PassError(
+            f"whetstone.first: is {sharpening['first']}, expected less than whetstone.last, "
+            f"{sharpening['last']}",
+            hint="both are shares of the epochs: between them layers get sharp, one after another",
+        )
     return found
 
 
@@ -174,10 +211,16 @@ def _check(name: str, option: str, value: Any, default: Any) -> Any:
             f"{name}.{option}: {value!r} is not {kinds[kind]}, expected a value like {default}",
             hint=f"for example --set {name}.{option}={default}",
         )
+    choices = CONSTRAINTS[name].choices.get(option)
+    if choices is not None and value not in choices:
+        raise PassError(
+            f"{name}.{option}: is {value!r}, expected {' or '.join(choices)}",
+            hint=f"{default} is the default",
+        )
     least = CONSTRAINTS[name].least.get(option)
     most = CONSTRAINTS[name].most.get(option, 2**24)
     if least is not None and not least <= value <= most:
-        above = f" and at most {most:g}" if value > most else ""
+        above = f" and at most {most:.10g}" if value > most else ""
         raise PassError(
             f"{name}.{option}: is {value}, expected at least {least:g}{above}",
             hint=f"{default} is the default",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError
+from ..errors import DataError, PassError
 from ..ir import Array, Graph
 from ..ir.ops import Input, Transpose
 
@@ -78,6 +78,15 @@ def check_samples(samples: Samples, n_classes: int) -> tuple[str, ...]:
     return tuple(warnings)
 
 
+def choose_first(samples: Samples, n_wanted: int) -> Array:
+    """Return the first inputs, or as many from all over where the first ones miss a class."""
+    first, n_samples = samples.inputs[:n_wanted], len(samples.labels)
+    n_classes = len(np.unique(samples.labels))
+    if len(first) < n_classes or len(np.unique(samples.labels[:n_wanted])) == n_classes:
+        return first
+    return np.asarray(samples.inputs[np.arange(n_wanted) * n_samples // n_wanted])
+
+
 def hold_back(samples: Samples, n_held: int) -> tuple[Samples, Samples | None]:
     """Return the samples without the last `n_held` ones, and these.
 
@@ -120,8 +129,14 @@ def make_augmentation(graph: Graph, shift: int, flip: bool) -> Augment | None:
         flip: Mirror with probability 1/2.
 
     Raises:
+        PassError: shift is below 0.
         DataError: The network does not take images of such a size.
     """
+    if shift < 0:
+        raise PassError(
+            f"--shift {shift}: expected a number of pixels of at least 0",
+            hint="images are shifted in all directions anyway",
+        )
     if not shift and not flip:
         return None
     (name,) = graph.inputs

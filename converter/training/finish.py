@@ -12,10 +12,14 @@ import numpy as np
 from ..convert import Conversion, convert
 from ..exports.keras import build_keras, layer_names
 from ..frontends import read
-from ..ir import Array, Graph, Node
+from ..ir import Array, Graph, Node, run_nodes
 from ..ir.ops import QuantizedRelu, Relu, Scale
+from .constraints import N_STEPS
 
 EXACT, CAUSAL = "trained_exact", "trained"
+TIE = 1e-5
+"""In thresholds: sums that are closer to a step are ties."""
+BATCH = 100
 
 
 def choose_recipe(graph: Graph) -> tuple[str, int]:
@@ -30,7 +34,7 @@ def choose_recipe(graph: Graph) -> tuple[str, int]:
             node.op.max_value is not None for node in graph.nodes if isinstance(node.op, Relu)
         )
         trained: Any = graph.metadata.get("trained", {})
-        return (CAUSAL if is_bounded else "exact"), int(trained.get("n_steps", 16))
+        return (CAUSAL if is_bounded else "exact"), int(trained.get("n_steps", N_STEPS))
     return (CAUSAL if n_steps == 1 else EXACT), n_steps
 
 
@@ -89,6 +93,34 @@ def convert_trained(
         metadata = {**result.graph.metadata, "trained": trained}
         result = dataclasses.replace(result, graph=result.graph.replace(metadata=metadata))
     return result
+
+
+def count_ties(graph: Graph, inputs: tuple[Array, ...]) -> tuple[int, int]:
+    """Return how many sums are so close to a step that rounding decides, and in how many samples.
+
+    The order of additions decides there: the trained network, an engine and another machine may
+    each send one level more or less.
+
+    Args:
+        graph: Analog, trained on levels; sums without levels are not looked at.
+        inputs: One array [N, ...] per input.
+    """
+    n_samples, n_ties = len(inputs[0]), 0
+    tied = np.zeros(n_samples, bool)
+    levels = {node.inputs[0]: node.op for node in graph.nodes if isinstance(node.op, QuantizedRelu)}
+    for first in range(0, n_samples, BATCH):
+        part = slice(first, first + BATCH)
+        for node, value in run_nodes(graph, tuple(array[part] for array in inputs)):
+            op = levels.get(node.name)
+            if op is None:
+                continue
+            # In levels; a step lies at each of 1, ... n_levels.
+            place = value / op.threshold * op.n_levels + op.shift
+            step = np.clip(np.rint(place), 1, op.n_levels)
+            is_tie = np.abs(place - step) < TIE * op.n_levels
+            n_ties += int(is_tie.sum())
+            tied[part] |= is_tie.reshape(len(is_tie), -1).any(axis=1)
+    return n_ties, int(tied.sum())
 
 
 def _with_uniform_bounds(graph: Graph) -> Graph:

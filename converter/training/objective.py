@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from ..ir import Graph
-from ..ir.ops import Conv, Dense
+from ..ir.ops import Concatenate, Conv, Dense
 from .settings import Distillation
 from .student import Student
 
@@ -46,12 +46,14 @@ class Objective(keras.Model):
         if teacher is not None:
             teacher.trainable = False
         self.distillation = distillation
-        self.layer_names = list(student.activations.values())
-        self.thresholds = [
-            getattr(student.inner.get_layer(name), "threshold", None) for name in self.layer_names
-        ]
-        n_steps = int(student.options.get("n_levels", student.options.get("n_steps", 1)))
-        self.costs = find_costs(student.graph, tuple(student.activations), n_steps)
+        layers = [student.inner.get_layer(name) for name in student.activations.values()]
+        # Activations of -1 and 1 have no threshold: their neurons fire for 1.
+        self.thresholds = [getattr(layer, "threshold", None) for layer in layers]
+        self.costs = find_costs(student.graph, tuple(student.activations), student.n_steps)
+        self.found = {
+            name: keras.metrics.Mean(name=name)
+            for name in ("firing_rate", "synaptic_operations") if name in constraints
+        }  # fmt: skip
         self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
 
     def call(self, inputs: Any, training: bool = False) -> Any:
@@ -79,7 +81,7 @@ class Objective(keras.Model):
 
     @property
     def metrics(self) -> list[Any]:
-        return [self._loss_tracker, self.accuracy]
+        return [self._loss_tracker, self.accuracy, *self.found.values()]
 
     def _distance(self, x: Any, potentials: Any) -> Any:
         t = self.distillation.temperature
@@ -88,22 +90,21 @@ class Objective(keras.Model):
         return t * t * ops.mean(ops.sum(ops.softmax(taught) * difference, axis=-1))
 
     def _activity(self, results: Any) -> Any:
-        loss = 0.0
+        """Return the loss of spikes and operations above their targets, and note what there is."""
         rates = [
-            ops.abs(result) / (1.0 if threshold is None else ops.stop_gradient(threshold))
-            for result, threshold in zip(results, self.thresholds, strict=True)
+            ops.mean((result + 1) / 2 if limit is None else result / limit)
+            for result, limit in zip(results, self.thresholds, strict=True)
         ]
+        loss = 0.0
         if self.rates is not None:
-            above = [ops.maximum(ops.mean(rate) - self.rates["target"], 0) for rate in rates]
+            above = [ops.maximum(rate - self.rates["target"], 0) for rate in rates]
             loss = loss + self.rates["weight"] * sum(above) / len(above)
+            self.found["firing_rate"].update_state(sum(rates) / len(rates))
         if self.operations is not None:
-            total = sum(
-                ops.mean(ops.mean(rate, axis=0)) * cost
-                for rate, cost in zip(rates, self.costs, strict=True)
-            )
-            loss = loss + self.operations["weight"] * ops.maximum(
-                total / self.operations["target"] - 1, 0
-            )
+            total = sum(rate * cost for rate, cost in zip(rates, self.costs, strict=True))
+            above = ops.maximum(total / self.operations["target"] - 1, 0)
+            loss = loss + self.operations["weight"] * above
+            self.found["synaptic_operations"].update_state(total)
         return loss
 
 
@@ -117,17 +118,25 @@ def find_costs(graph: Graph, activations: tuple[str, ...], n_steps: int) -> list
     """
     totals: dict[str, float] = dict.fromkeys(activations, 0.0)
     everything = 0.0
-    owners: dict[str, str] = {name: name for name in activations}
+    # By result: which activations send it spikes, and the share of its entries that is theirs.
+    senders: dict[str, dict[str, float]] = {name: {name: 1.0} for name in activations}
     for node in graph.nodes:
         if node.name in totals:
             continue
+        found: dict[str, float] = {}
         for operand in node.inputs:
+            sent = senders.get(operand, {})
             if isinstance(node.op, Conv | Dense):
                 fan_out = node.op.fan_out(graph.types[operand])
                 connections = float(np.sum(fan_out)) if fan_out is not None else 0.0
                 everything += connections
-                if operand in owners:
-                    totals[owners[operand]] += connections
-            elif operand in owners:
-                owners[node.name] = owners[operand]
+                for name, share in sent.items():
+                    totals[name] += share * connections
+                continue
+            part = 1.0
+            if isinstance(node.op, Concatenate):
+                part = graph.types[operand].size / graph.types[node.name].size
+            for name, share in sent.items():
+                found[name] = found.get(name, 0.0) + share * part
+        senders[node.name] = found
     return [n_steps * totals[name] / max(everything, 1.0) for name in activations]

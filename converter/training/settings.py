@@ -1,11 +1,19 @@
-"""Settings: how to train; Distillation: how much the source network counts."""
+"""Settings: how to train; SCHEDULES of the learning rate; Distillation: what the source teaches."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
 
-from ..errors import PassError
+from ..errors import PassError, find
+
+SCHEDULES = {
+    "cosine": "half a cosine, down to 0",
+    "linear": "a line, down to 0",
+    "exponential": "by the same factor at every step, down to a hundredth",
+    "constant": "as it is",
+}
+"""What becomes of the learning rate (schedules.py), by name."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,9 @@ class Settings:
     Attributes:
         n_epochs: Passes over the samples.
         batch_size: Samples per step.
-        learning_rate: Of Adam, at the start; decays to zero along a cosine.
+        learning_rate: Of Adam, at the start.
+        schedule: A key of SCHEDULES: what becomes of it.
+        warmup: Share of the steps in which it rises from 0, before the schedule begins.
         seed: Of order, augmentation and noise.
         distillation: Of the source network; None for labels alone.
         patience: Stop after so many epochs without a better validation accuracy, and keep the best
@@ -54,6 +64,8 @@ class Settings:
     n_epochs: int = 10
     batch_size: int = 128
     learning_rate: float = 1e-3
+    schedule: str = "cosine"
+    warmup: float = 0.0
     seed: int = 1
     distillation: Distillation | None = field(default_factory=Distillation)
     patience: int | None = None
@@ -72,6 +84,12 @@ class Settings:
             raise PassError(
                 f"--learning-rate {self.learning_rate}: expected a positive number",
                 hint="0.001 is the default",
+            )
+        find(SCHEDULES, self.schedule, "--schedule")
+        if not 0 <= self.warmup < 1:
+            raise PassError(
+                f"--warmup {self.warmup}: expected 0 <= share < 1",
+                hint="0.1 rises for one epoch of ten",
             )
         if not 0 <= self.progressive < 1:
             raise PassError(

@@ -26,10 +26,8 @@ from ..ir.ops import (
 )
 from ..passes import PASSES
 from .binary_weights import binarize, find_binarizable
-from .constraints import CONSTRAINTS
+from .constraints import CONSTRAINTS, count_steps
 
-N_LEVELS_OF_CLIPPING = 16
-"""Thresholds of constraints without levels start as those of so many."""
 ANALOG_OPS = (Conv, BatchNorm, MaxPool, AveragePool, GlobalAveragePool)
 
 
@@ -71,6 +69,11 @@ class Student:
     scheme: str
     constraint: str
     options: Mapping[str, Any]
+
+    @property
+    def n_steps(self) -> int:
+        """Spikes of a neuron whose rate is 1."""
+        return count_steps(self.constraint, self.options)
 
 
 def simplify(graph: Graph) -> Graph:
@@ -142,9 +145,12 @@ def build_student(
 
             key = "depthwise_constraint" if kind.startswith("Depthwise") else "kernel_constraint"
             settings[key] = ClipWeights(limit)
-        return find_layer(kind)(**settings)
+        layer = find_layer(kind)(**settings)
+        if kind == "QuantizedReLU":  # of an earlier training; only a constraint moves thresholds
+            layer.trainable = False
+        return layer
 
-    model = build_keras(_with_plain_relus(graph), create=create)
+    model = build_keras(_with_plain_relus(graph) if name else graph, create=create)
     for node_name, layer in made.items():
         if hasattr(layer, "threshold"):
             start = thresholds[node_name].reshape(-1)
@@ -264,8 +270,7 @@ def _initial_thresholds(
     }
     if not name:
         return found
-    n_levels = int(options.get("n_levels", options.get("n_steps", N_LEVELS_OF_CLIPPING)))
-    n_levels = 1 if name in {"step", "sign", "whetstone"} else n_levels
+    n_levels = count_steps(name, options)
     fitted = find_mmse_thresholds(graph, calibration, n_levels=n_levels, per_channel=per_channel)
     return fitted | found
 

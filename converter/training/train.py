@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -12,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from ..check import check, refusals
-from ..errors import DataError, PassError, UnsupportedOpError
+from ..errors import DataError
 from ..frontends import Source
 from ..ir import Graph
 from .checkpoint import check_same, load_checkpoint, restore, save_checkpoint
-from .data import Augment, Samples, check_samples, draw_epoch
+from .data import Augment, Samples, choose_first, draw_epoch
+from .demands import check_demands, list_facts
 from .settings import Distillation, Settings
 from .student import Binarization, Student, build_student, simplify, trained_graph
 
@@ -33,7 +32,8 @@ class Trained:
 
     Attributes:
         graph: As the source's, with trained weights and activations.
-        history: By epoch: loss, accuracy, validation_accuracy (None without), seconds.
+        history: By epoch: loss, accuracy, validation_accuracy (None without), seconds, and what
+            there was of every thing that has a target: firing_rate, synaptic_operations.
         warnings: One line each.
     """
 
@@ -80,30 +80,24 @@ def train(
         DataError: The samples do not fit, or the loss is no number any more.
         FormatError: The checkpoint is damaged or of another training.
     """
-    _check_convertible(source)
-    n_classes = _count_classes(source)
-    warnings = check_samples(samples, n_classes)
+    warnings = check_demands(source, samples, validation, settings)
     for warning in warnings:
         warn(warning)
-    if validation is not None:
-        check_samples(validation, n_classes)
-    if settings.patience is not None and validation is None:
-        raise PassError(
-            "--patience: there is nothing to watch, expected validation samples",
-            hint="give --validation DATA, or --hold-back N",
-        )
-    calibration = (samples.inputs[:N_CALIBRATION],)
-    facts = _facts(source, samples, constraints, settings, binarization, augmentation)
+    calibration = (choose_first(samples, N_CALIBRATION),)
+    facts = list_facts(
+        source, samples, validation, constraints, settings, binarization, augmentation
+    )
     kept = None
     if checkpoint is not None and checkpoint.exists():
         kept = load_checkpoint(checkpoint)
-        check_same(checkpoint, kept[0].get("training", {}), facts)
+        check_same(checkpoint, kept[0]["training"], facts)
     run = _Run(source, constraints, settings, calibration, binarization, len(samples.labels))
     if checkpoint is not None and kept is not None:
         run.restore(checkpoint, *kept)
+        progress(f"{checkpoint}: goes on after epoch {run.epoch} of {settings.n_epochs}")
     while run.epoch < settings.n_epochs and not run.is_over:
         entry = run.train_epoch(samples, validation, augment, callbacks)
-        progress(_describe(entry, settings.n_epochs))
+        progress(_describe(entry, settings.n_epochs, constraints))
         if checkpoint is not None:
             save_checkpoint(checkpoint, run.facts(facts), run.variables())
     run.keep_best()
@@ -125,6 +119,7 @@ class _Run:
         import keras
 
         from .objective import Objective
+        from .schedules import make_schedule
 
         keras.utils.set_random_seed(settings.seed)
         self.settings = settings
@@ -141,8 +136,7 @@ class _Run:
             self.student, teacher, settings.distillation or Distillation(0.0), constraints
         )
         n_steps = settings.n_epochs * -(-n_samples // settings.batch_size)
-        schedule = keras.optimizers.schedules.CosineDecay(settings.learning_rate, n_steps)
-        self.optimizer = keras.optimizers.Adam(schedule)
+        self.optimizer = keras.optimizers.Adam(make_schedule(settings, n_steps))
         # XLA takes longer to compile than a whole training of these networks.
         self.objective.compile(optimizer=self.optimizer, jit_compile=False)
         self.objective(calibration[0][:1])
@@ -167,7 +161,7 @@ class _Run:
         """Return all that changes: weights, the optimiser's state, and the best weights."""
         weights = list(self.student.model.weights)
         best = [] if self.best is None else self.best[1]
-        return [*weights, *self.optimizer.variables, *best]
+        return [*best, *weights, *self.optimizer.variables]
 
     def facts(self, training: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a checkpoint says beside the variables."""
@@ -177,12 +171,12 @@ class _Run:
     def restore(self, path: Path, facts: Mapping[str, Any], values: list[Any]) -> None:
         """Go on from a checkpoint."""
         weights = list(self.student.model.weights)
-        n_plain = len(weights) + len(self.optimizer.variables)
-        restore(path, [*weights, *self.optimizer.variables], values[:n_plain])
-        self.history = list(facts.get("history", []))
+        n_best = 0 if facts["best"] is None else len(weights)
+        # The best weights come first, and are replaced by those behind them.
+        restore(path, [*weights[:n_best], *weights, *self.optimizer.variables], values)
+        self.history = list(facts["history"])
         self.epoch = len(self.history)
-        if facts.get("best") is not None:
-            self.best = (float(facts["best"]), values[n_plain:])
+        self.best = (facts["best"], values[:n_best]) if n_best else None
 
     def train_epoch(
         self,
@@ -192,18 +186,21 @@ class _Run:
         callbacks: tuple[Any, ...],
     ) -> dict[str, Any]:
         """Train one epoch and return its entry of the history."""
+        from .failures import has_finite_weights
+
         started = time.perf_counter()
         settings, epoch = self.settings, self.epoch
         self._prepare(epoch)
         inputs, labels = draw_epoch(samples, settings.seed, epoch, augment)
+        before = [np.array(value) for value in (*self.objective.weights, *self.optimizer.variables)]
         watch = self._make_watch(-(-len(labels) // settings.batch_size))
         found = self.objective.fit(
             inputs, labels, batch_size=settings.batch_size, shuffle=False, verbose=0,
             initial_epoch=epoch, epochs=epoch + 1, callbacks=[watch, *callbacks],
         ).history  # fmt: skip
         loss = float(found["loss"][-1])
-        if not math.isfinite(loss):
-            raise find_culprit(self.student, inputs[: settings.batch_size], epoch)
+        if not (math.isfinite(loss) and has_finite_weights(self.student)):
+            raise self._explain_failure(inputs, labels, before)
         accuracy = None
         if validation is not None:
             accuracy = measure(self.student.model, validation)
@@ -217,10 +214,31 @@ class _Run:
             "accuracy": float(found["accuracy"][-1]),
             "validation_accuracy": accuracy,
             "seconds": round(time.perf_counter() - started, 2),
+            **{name: float(found[name][-1]) for name in self.objective.found},
         }
         self.history.append(entry)
         self.epoch += 1
         return entry
+
+    def _explain_failure(self, inputs: Any, labels: Any, before: list[Any]) -> DataError:
+        """Return the error that names layer and batch: the epoch is repeated up to there."""
+        from .failures import Finder, find_culprit
+
+        variables = [*self.objective.weights, *self.optimizer.variables]
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(value)
+        self._prepare(self.epoch)
+        size, finder = self.settings.batch_size, Finder(self.student)
+        watch = self._make_watch(-(-len(labels) // size))
+        self.objective.fit(
+            inputs, labels, batch_size=size, shuffle=False, verbose=0, callbacks=[watch, finder]
+        )
+        where = f"epoch {self.epoch + 1}"
+        if finder.batch is not None:
+            where = f"batch {finder.batch + 1} of {where}"
+            self.student.model.set_weights(finder.before)
+            inputs = inputs[finder.batch * size :]
+        return find_culprit(self.student, inputs[:size], where)
 
     def keep_best(self) -> None:
         """Go back to the best weights, where there is a choice."""
@@ -279,27 +297,6 @@ def measure(model: Any, samples: Samples) -> float:
     return float(np.mean(outputs.argmax(axis=1) == samples.labels))
 
 
-def find_culprit(student: Student, inputs: Any, epoch: int) -> DataError:
-    """Return the error that says in which layer the first number is that is none."""
-    import keras
-
-    where = f"{student.inner.name}: its loss"
-    for layer in student.inner.layers:
-        values = [keras.ops.convert_to_numpy(weight) for weight in layer.weights]
-        if not all(np.isfinite(value).all() for value in values):
-            where = f"{layer.name} ({type(layer).__name__}): a weight"
-            break
-        result = layer.output
-        probe = keras.Model(student.inner.input, result)
-        if not np.isfinite(keras.ops.convert_to_numpy(probe(inputs, training=True))).all():
-            where = f"{layer.name} ({type(layer).__name__}): its result"
-            break
-    return DataError(
-        f"{where} is NaN or infinite in epoch {epoch + 1}, expected finite numbers",
-        hint="lower --learning-rate; a run that has a checkpoint goes on from the epoch before",
-    )
-
-
 def _seed_layers(model: Any, seed: int, epoch: int) -> None:
     """Set the state of every random layer from seed and epoch: no epoch depends on those before."""
     for place, layer in enumerate(model._flatten_layers()):
@@ -321,64 +318,19 @@ def _sharpen(student: Student, constraints: Mapping[str, Mapping[str, Any]], don
         student.inner.get_layer(name).sharpness.assign(sharpness)
 
 
-def _check_convertible(source: Source) -> None:
-    """Refuse before the training what could not be converted after it."""
-    findings = check(source)
-    reasons = refusals(findings)
-    if reasons:
-        raise UnsupportedOpError(
-            f"{source.name}: {len(reasons)} of its operations have no spiking translation",
-            reasons=reasons,
-            hint="take them out of the network: what is trained must be spiking in the end",
-        )
-
-
-def _count_classes(source: Source) -> int:
-    graph = source.graph
-    shapes = [graph.types[name].shape for name in graph.outputs]
-    if len(shapes) != 1 or len(shapes[0]) != 1 or shapes[0][0] < 2 or len(graph.inputs) != 1:
-        raise PassError(
-            f"{source.name}: has {len(graph.inputs)} inputs and outputs of shapes {shapes}, "
-            "expected one input and one output of a number per class",
-            hint="training is for classifiers of two classes or more",
-        )
-    return int(shapes[0][0])
-
-
-def _facts(
-    source: Source,
-    samples: Samples,
-    constraints: Mapping[str, Mapping[str, Any]],
-    settings: Settings,
-    binarization: Binarization | None,
-    augmentation: str,
-) -> dict[str, Any]:
-    """Return what must be the same for a checkpoint to be continued."""
-    digest = hashlib.sha256(np.ascontiguousarray(samples.inputs).data)
-    digest.update(np.ascontiguousarray(samples.labels).data)
-    return {
-        "model": source.sha256,
-        "samples": digest.hexdigest(),
-        "constraints": {name: dict(options) for name, options in constraints.items()},
-        "binarization": None if binarization is None else vars(binarization),
-        "n_epochs": settings.n_epochs,
-        "batch_size": settings.batch_size,
-        "learning_rate": settings.learning_rate,
-        "seed": settings.seed,
-        "distillation": settings.distillation and vars(settings.distillation),
-        "patience": settings.patience,
-        "progressive": settings.progressive,
-        "augmentation": augmentation,
-    }
-
-
-def _describe(entry: Mapping[str, Any], n_epochs: int) -> str:
+def _describe(
+    entry: Mapping[str, Any], n_epochs: int, constraints: Mapping[str, Mapping[str, Any]]
+) -> str:
     parts = [
         f"epoch {entry['epoch']}/{n_epochs}", f"loss {entry['loss']:.4f}",
         f"accuracy {100 * entry['accuracy']:.2f} %",
     ]  # fmt: skip
     if entry["validation_accuracy"] is not None:
         parts.append(f"validation {100 * entry['validation_accuracy']:.2f} %")
+    parts += [
+        f"{name.replace('_', ' ')} {entry[name]:.4f} (target {options['target']:g})"
+        for name, options in constraints.items() if name in entry
+    ]  # fmt: skip
     return ", ".join([*parts, f"{entry['seconds']:.1f} s"])
 
 

@@ -11,6 +11,9 @@ from spikeport.converter.training.checkpoint import (
     save_checkpoint,
 )
 
+ENTRY = {"epoch": 1, "loss": 0.5, "validation_accuracy": None}
+FACTS = {"training": {"seed": 1}, "history": [ENTRY], "best": None}
+
 
 def variables():
     return [
@@ -22,9 +25,9 @@ def variables():
 def test_comes_back(tmp_path):
     path = checkpoint_path(tmp_path / "out.snn")
     assert path.name == "out.snn.checkpoint"
-    save_checkpoint(path, {"training": {"seed": 1}}, variables())
+    save_checkpoint(path, FACTS, variables())
     facts, values = load_checkpoint(path)
-    assert facts == {"training": {"seed": 1}}
+    assert facts == FACTS
     fresh = [keras.Variable(np.zeros((2, 3))), keras.Variable(np.int64(0), dtype="int64")]
     restore(path, fresh, values)
     np.testing.assert_array_equal(fresh[0].numpy(), np.arange(6.0).reshape(2, 3))
@@ -44,5 +47,31 @@ def test_of_another_training_is_refused(tmp_path):
 def test_damaged_file_is_refused(tmp_path, content):
     path = tmp_path / "a.checkpoint"
     path.write_bytes(content)
+    with pytest.raises(FormatError, match="is no checkpoint of a training"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        [FACTS],
+        FACTS | {"training": [1]},
+        FACTS | {"history": 7},
+        FACTS | {"history": [{"epoch": 1}]},
+        FACTS | {"best": "high"},
+        FACTS | {"best": 0.5},  # and yet its epoch was not validated
+    ],
+)
+def test_file_that_says_something_else_is_refused(tmp_path, facts):
+    path = tmp_path / "a.checkpoint"
+    save_checkpoint(path, facts, variables())
+    with pytest.raises(FormatError, match="is no checkpoint of a training"):
+        load_checkpoint(path)
+
+
+def test_numbers_that_are_none_are_refused(tmp_path):
+    path = tmp_path / "a.checkpoint"
+    save_checkpoint(path, FACTS, [keras.Variable(np.float32([1, np.nan]))])
     with pytest.raises(FormatError, match="is no checkpoint of a training"):
         load_checkpoint(path)

@@ -41,6 +41,15 @@ def test_settings_go_over_the_defaults():
             "share: is 2.0, expected at least 0 and at most 1",
         ),
         (("whetstone",), ("whetstone.last=1.1",), "last: is 1.1, expected .* at most 1"),
+        (("sign",), ("sign.estimator=tanh",), "is 'tanh', expected hard_tanh or approx_sign"),
+        (("surrogate",), ("surrogate.surrogate=x",), "is 'x', expected linear or sigmoid"),
+        (("surrogate",), ("surrogate.n_steps=99999",), "expected at least 1 and at most 64"),
+        (("qcfs",), ("qcfs.n_levels=5000",), "expected at least 1 and at most 4096"),
+        (("whetstone",), ("whetstone.last=0.1",), "first: is 0.1, expected less than whetst"),
+        (("whetstone",), ("whetstone.last=2",), "last: is 2.0, expected at least 0 and at most 1"),
+        (("whetstone",), ("whetstone.first=nan",), "first: is nan, expected at least 0"),
+        (("firing_rate",), (), "--constraint firing_rate: counts spikes, but ReLUs stay ReLUs"),
+        (("weight_clipping", "synaptic_operations"), (), "synaptic_operations: counts spikes"),
         (("qcfs",), ("qcfs.per_channel=yes",), "'yes' is not true or false"),
     ],
 )
@@ -54,3 +63,11 @@ def test_every_constraint_says_what_it_does():
     for constraint in CONSTRAINTS.values():
         assert constraint.summary
         assert set(constraint.most) <= set(constraint.least) <= set(constraint.options)
+        assert set(constraint.choices) <= set(constraint.options)
+
+
+def test_names_of_choices_are_those_of_the_tables():
+    from spikeport.converter.training.estimators import ESTIMATORS, SURROGATES
+
+    assert CONSTRAINTS["sign"].choices["estimator"] == tuple(ESTIMATORS)
+    assert CONSTRAINTS["surrogate"].choices["surrogate"] == tuple(SURROGATES)

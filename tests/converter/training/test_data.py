@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 
-from spikeport.converter.errors import DataError
+from spikeport.converter.errors import DataError, PassError
 from spikeport.converter.ir import Graph, Node
 from spikeport.converter.ir.ops import Conv, Flatten, Input, Transpose
 from spikeport.converter.training.data import (
     Samples,
     check_samples,
+    choose_first,
     draw_epoch,
     hold_back,
     make_augmentation,
@@ -56,6 +57,15 @@ def test_hold_back_takes_the_last_ones():
         hold_back(make([0, 1]), 2)
 
 
+def test_first_samples_are_of_all_classes():
+    mixed = make([0, 1, 2] * 4)
+    np.testing.assert_array_equal(choose_first(mixed, 6)[:, 0], range(6))
+    by_class = make(np.repeat([0, 1, 2], 4))
+    np.testing.assert_array_equal(choose_first(by_class, 6)[:, 0], [0, 2, 4, 6, 8, 10])
+    assert len(choose_first(by_class, 2)) == 2
+    assert len(choose_first(by_class, 100)) == 12
+
+
 def test_order_depends_on_seed_and_epoch_alone():
     samples = make(np.arange(50) % 3)
     x, y = draw_epoch(samples, 1, 4, None)
@@ -91,5 +101,7 @@ def test_images_are_shifted_and_mirrored(is_last):
 
 def test_augmentation_of_what_is_no_image_is_refused():
     assert make_augmentation(graph_of((5,), Flatten()), 0, flip=False) is None
+    with pytest.raises(PassError, match="--shift -1: expected a number of pixels of at least 0"):
+        make_augmentation(graph_of((5,), Flatten()), -1, flip=False)
     with pytest.raises(DataError, match=r"the input has the shape \[5\], expected images"):
         make_augmentation(graph_of((5,), Flatten()), 1, flip=False)

@@ -296,11 +296,78 @@ def test_loss_that_is_no_number_names_the_layer(tiny_source, tmp_path):
     path = tmp_path / "a.checkpoint"
     settings = dataclasses.replace(QUICK, learning_rate=1e30)
     with pytest.raises(
-        DataError, match=r"conv1 \(Conv2D\): a weight is NaN or infinite in epoch 1"
+        DataError, match=r"conv2 \(Conv2D\): its result is NaN or infinite in batch 2 of epoch 1"
     ) as e:
         train(tiny_source, samples(), qcfs(), settings, checkpoint=path)
     assert "--learning-rate" in e.value.hint
     assert not path.exists()
+
+
+def test_batch_that_is_no_number_is_found_again(tiny_source):
+    """Images of the second epoch are damaged from the third batch on."""
+    calls = []
+
+    def damage(inputs, random):
+        calls.append(len(inputs))
+        inputs = inputs.copy()
+        if len(calls) == 2:
+            inputs[70:] = np.nan
+        return inputs
+
+    with pytest.raises(DataError, match=r"image \(InputLayer\): its result .*batch 3 of epoch 2"):
+        train(tiny_source, samples(), qcfs(), QUICK, augment=damage)
+
+
+def test_weights_that_are_no_numbers_are_not_kept(tiny_source, tmp_path):
+    """The loss of the only batch is finite, its gradients are not."""
+    path = tmp_path / "a.checkpoint"
+    data = samples()
+    huge = Samples(data.inputs * np.float32(1e30), data.labels, "huge")
+    settings = dataclasses.replace(QUICK, n_epochs=1, batch_size=96, distillation=None)
+    with pytest.raises(DataError, match=r"\): a weight is NaN or infinite in epoch 1"):
+        train(tiny_source, huge, choose_constraints(("weight_clipping",)), settings,
+              checkpoint=path)  # fmt: skip
+    assert not path.exists()
+
+
+def test_levels_of_an_earlier_training_stay(tiny_source, tmp_path):
+    """Without a constraint for activations, what is trained is what comes out: levels, bounds."""
+    from spikeport.converter.training.finish import encode_trained
+
+    data = samples()
+    path = tmp_path / "levels.keras"
+    first = train(tiny_source, data, qcfs(n_levels=2), dataclasses.replace(QUICK, n_epochs=1))
+    path.write_bytes(encode_trained(first.graph, name="levels"))
+    chosen = choose_constraints(("weight_clipping",), {"weight_clipping": {"limit": 0.3}})
+    again = train(read(path), data, chosen, QUICK, validation=data)
+    (outputs,) = run(again.graph, (data.inputs,))
+    found = float((outputs.argmax(axis=1) == data.labels).mean())
+    assert abs(again.history[-1]["validation_accuracy"] - found) <= 1 / 96
+    before, after = (
+        [n.op for n in graph.nodes if isinstance(n.op, QuantizedRelu)]
+        for graph in (first.graph, again.graph)
+    )
+    assert len(after) == 3
+    for a, b in zip(before, after, strict=True):
+        np.testing.assert_array_equal(a.threshold, b.threshold)
+
+
+@pytest.mark.parametrize(
+    ("constraint", "regulariser", "target"),
+    [("qcfs", "firing_rate", 0.15), ("sign", "firing_rate", 0.2),
+     ("clipped", "synaptic_operations", 1.5), ("step", "synaptic_operations", 0.1)],
+)  # fmt: skip
+def test_targets_are_reached_and_told(tiny_source, constraint, regulariser, target):
+    options = {regulariser: {"target": target, "weight": 30.0}}
+    chosen = choose_constraints((constraint, regulariser), options)
+    settings = Settings(n_epochs=6, batch_size=8, learning_rate=1e-2)
+    lines: list[str] = []
+    result = train(tiny_source, samples(), chosen, settings, progress=lines.append)
+    first, last = (result.history[place][regulariser] for place in (0, -1))
+    assert first > 1.3 * target
+    assert last < 1.1 * target
+    name = regulariser.replace("_", " ")
+    assert f"{name} {last:.4f} (target {target})" in lines[-1]
 
 
 @pytest.mark.parametrize(
@@ -310,6 +377,8 @@ def test_loss_that_is_no_number_names_the_layer(tiny_source, tmp_path):
         ({"batch_size": 0}, "--batch-size 0: expected at least 1"),
         ({"patience": 0}, "--patience 0: expected at least 1"),
         ({"learning_rate": -1.0}, "--learning-rate -1.0: expected a positive number"),
+        ({"schedule": "step"}, "--schedule 'step': does not exist, expected one of cosine, linear"),
+        ({"warmup": 1.0}, "--warmup 1.0: expected 0 <= share < 1"),
         ({"progressive": 1.0}, "--progressive 1.0: expected 0 <= share < 1"),
     ],
 )
