@@ -70,11 +70,12 @@ def run_search(
     names = [name for text in candidates for name in text.split(",")]
     methods = with_options(choose_methods(names), parse_options(tuple(settings)))
     n_held_back = HELD_BACK if held_back is None else held_back
-    if n_held_back < 1:
-        raise DataError(
-            f"--held-back {n_held_back}: expected at least 1 sample",
-            hint=f"{HELD_BACK} is the default; the more, the more can be promised",
-        )
+    for name, number, hint in (
+        ("--calibration-samples", n_calibration, "1000 is the default"),
+        ("--held-back", n_held_back, f"{HELD_BACK} is the default"),
+    ):
+        if number < 1:
+            raise DataError(f"{name} {number}: expected at least 1 sample", hint=hint)
     source = read_model(model, shapes)
     data = load_samples(calibration, source.graph, n_calibration + n_held_back, **reading)
     part, searched, unseen = split(Samples(data.inputs, data.labels), n_calibration)

@@ -159,7 +159,23 @@ def choose_options(
             key: _check_value(name, key, value) for key, value in given.get(name, {}).items()
         }
         result[name] = {**PASSES[name].options, **chosen.options.get(name, {}), **checked}
+    if "schedule_neurons" in chosen.passes:
+        _refuse_neurons(recipe, result["insert_neurons"])
     return result
+
+
+def _refuse_neurons(recipe: str, options: Mapping[str, Any]) -> None:
+    """Raise if a recipe with a schedule is to have other neurons than it is exact for."""
+    for name in ("reset", "leak", "refractory", "relative", "signed"):
+        if options[name] != PASSES["insert_neurons"].options[name]:
+            hint = "rate, light, ltb, classic and diehl take the options of neurons"
+            if name == "signed":
+                hint = "schedule_neurons.schedule=settle has signed neurons, without such an option"
+            raise PassError(
+                f"insert_neurons.{name}: the schedule of recipe {recipe} is exact only for reset "
+                "by subtraction, without leak and rest, expected a causal recipe",
+                hint=hint,
+            )
 
 
 def _refuse_pass(recipe: str, name: str, given: Mapping[str, Any]) -> PassError:

@@ -356,19 +356,18 @@ def feed_every_step(graph: Graph, encoder: Encoder | None) -> Graph:
     """
     if encoder is None:
         return graph
-    for key, recipes in NEED_CONSTANT.items():
-        if key in graph.metadata:
-            raise SimulationError(
-                f"code {encoder.name}: the graph was converted with recipe "
-                f"{graph.metadata.get('recipe')}, which needs constant currents, expected one "
-                "without a schedule, integers or differences",
-                hint=f"use --code {DEFAULT_CODE}, or convert with recipe rate instead of {recipes}",
-            )
+    if any(key in graph.metadata for key in NEED_CONSTANT):
+        raise SimulationError(
+            f"code {encoder.name}: the graph was converted with recipe "
+            f"{graph.metadata.get('recipe')}, which needs constant currents, expected one "
+            "without a schedule, integers or differences",
+            hint=f"use --code {DEFAULT_CODE}, or convert with a causal recipe such as rate",
+        )
     return graph.replace(nodes=tuple(_feed(graph, node, encoder) for node in graph.nodes))
 
 
-NEED_CONSTANT = {"schedule": "exact", "integers": "integer", "differential": "differential"}
-"""Key of the metadata: recipe that sets it."""
+NEED_CONSTANT = ("schedule", "integers", "differential")
+"""Keys of the metadata of graphs whose input's current has to be the same at every step."""
 
 
 def _feed(graph: Graph, node: Node, encoder: Encoder) -> Node:

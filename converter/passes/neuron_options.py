@@ -48,7 +48,7 @@ def choose_neuron(
             raise PassError(f"{name} {value}, expected 0 <= value < 1", hint=hint)
     if not 0 <= relative < float("inf"):
         raise PassError(
-            f"relative {relative}, expected a number >= 0", hint="in thresholds; 0 is none"
+            f"relative {relative}, expected a finite number >= 0", hint="in thresholds; 0 is none"
         )
     if refractory < 0 or (n_steps is not None and refractory >= n_steps and refractory > 0):
         raise PassError(

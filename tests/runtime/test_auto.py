@@ -341,6 +341,7 @@ def test_a_failing_method_is_named(data):
         (["--recipe", "auto", "--target", "speed=1"], "--target 'speed': does not exist"),
         (["--recipe", "auto", "--n-steps", "8"], "--n-steps 8: is what a search looks for, expect"),
         (["--recipe", "auto", "--held-back", "0"], "--held-back 0: expected at least 1 sample"),
+        (["--recipe", "auto", "--calibration-samples", "-5"], "--calibration-samples -5: expected"),
         (["--recipe", "auto", "--candidates", "rat"], "recipe 'rat': does not exist"),
         (["--recipe", "auto", "--calibration-samples", "9", "--held-back", "9"], "has 18 samples"),
         (["--target", "n-steps=8"], "--target: belongs to a search, expected --recipe auto with"),

@@ -111,7 +111,10 @@ OPTIONS = {
 
 
 REFUSED = {
-    "schedule_neurons": (r"is no integrate-and-fire neuron with reset", "leave out the options of"),
+    "schedule_neurons": (
+        r"insert_neurons\.\w+: the schedule of recipe \w+ is exact only for reset by subtraction",
+        "rate, light, ltb, classic and diehl take the options",
+    ),
     "insert_graded_neurons": (
         r"insert_neurons\.\w+: levels of a step would lose or keep charge .* in recipe graded",
         "rate, light, ltb, classic and diehl take the options",

@@ -62,7 +62,8 @@ def test_initial_potential_outside_its_range(value):
     [
         ({"leak": 1.0}, "leak 1.0, expected 0 <= value < 1"),
         ({"decay": -0.5}, "decay -0.5, expected 0 <= value < 1"),
-        ({"relative": -1.0}, "relative -1.0, expected a number >= 0"),
+        ({"relative": -1.0}, "relative -1.0, expected a finite number >= 0"),
+        ({"relative": float("inf")}, "relative inf, expected a finite number >= 0"),
         ({"refractory": -1}, "refractory -1, expected 0 <= value < n_steps 8"),
         ({"refractory": 8}, "refractory 8, expected 0 <= value < n_steps 8"),
         ({"signed": True, "leak": 0.5}, "signed: goes with reset by subtraction, without leak"),

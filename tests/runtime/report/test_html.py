@@ -1,5 +1,6 @@
 """The report as a file: everything in it, nothing from outside, nothing that runs."""
 
+import dataclasses
 import re
 import xml.etree.ElementTree as ElementTree
 
@@ -11,11 +12,12 @@ from spikeport.converter.ir import Graph, IntegrateFire, Node
 from spikeport.converter.ir.ops import Dense, Input, Relu
 from spikeport.runtime.early_exit import ExitRule
 from spikeport.runtime.energy import Constants
+from spikeport.runtime.error_split import CAUSES
 from spikeport.runtime.evaluate import evaluate
 from spikeport.runtime.held_back import calibrate_exit
 from spikeport.runtime.report.data import RateRecorder, choose_examples, gather, to_image
 from spikeport.runtime.report.examples import describe_example
-from spikeport.runtime.report.figures import FIGURES
+from spikeport.runtime.report.figures import FIGURES, error_budget
 from spikeport.runtime.report.html import make_folder, render, save_figures
 from spikeport.runtime.report.style import short
 
@@ -74,6 +76,21 @@ def test_every_figure_is_there(page):
         assert plot.title in page
     assert page.count("<figure") == len(FIGURES) + page.count('<figure id="example-')
     assert "Not shown" not in page
+
+
+def test_the_error_budget_has_every_cause(everything):
+    """In colors and markers of their own, however many there are."""
+    layers = everything.explanation.layers
+    many = [dataclasses.replace(layer, causes=dict.fromkeys(layer.causes, 0.1)) for layer in layers]
+    explanation = dataclasses.replace(everything.explanation, layers=tuple(many))
+    figure = error_budget(dataclasses.replace(everything, explanation=explanation))
+    axes = figure.axes[0]
+    shown = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert set(shown) == {"whole difference", "inherited", *CAUSES}
+    assert len(set(shown)) == len(shown)
+    looks = {(line.get_color(), line.get_marker()) for line in axes.get_lines()}
+    assert len(looks) == 1 + len(CAUSES)
+    assert max(axes.get_lines()[0].get_xdata()) == len(everything.explanation.neurons)
 
 
 def test_every_block_is_there(page, everything):
