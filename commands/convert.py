@@ -198,7 +198,7 @@ def _expect_samples(calibration: str, n_found: int, n_asked: int) -> None:
 @click.command()
 @click.option("--cite", is_flag=True, help="Print the publications behind each recipe, too.")
 def recipes(cite: bool) -> None:
-    """List the recipes, their passes and the options that --set changes.
+    """List the recipes: what they keep, cost and cite, their passes and options for --set.
 
     \b
     Example:
@@ -210,6 +210,8 @@ def recipes(cite: bool) -> None:
 
     for name, recipe in RECIPES.items():
         click.echo(f"{name}: {recipe.summary} ({recipe.source})")
+        click.echo(f"  keeps {recipe.keeps}")
+        click.echo(f"  costs {recipe.costs}")
         for reference in find_citations(name) if cite else ():
             click.echo(f"  [{reference}]")
         for pass_name, options in choose_options(name).items():

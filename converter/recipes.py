@@ -28,12 +28,16 @@ class Recipe:
     Attributes:
         passes: Keys of PASSES.
         summary: One line for people.
+        keeps: What is left of the source's values, and under which conditions.
+        costs: Steps, and what else; L is the number of neurons on the longest path.
         options: Options that differ from the passes' defaults, by pass.
         source: The publication, author and year.
     """
 
     passes: tuple[str, ...]
     summary: str
+    keeps: str
+    costs: str
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     source: str = ""
 
@@ -42,23 +46,31 @@ RECIPES: dict[str, Recipe] = {
     "rate": Recipe(
         (*SIMPLIFY, "calibrate_neurons"),
         "causal: weights, thresholds, potentials and biases fitted to the spikes of T steps",
+        "means of every channel on the calibration samples after T steps, less before",
+        "T steps; calibration simulates 500 samples",
         source="Li et al. 2021",
     ),
     "light": Recipe(
         (*SIMPLIFY, "normalize_for_steps", "insert_neurons", "correct_biases"),
         "causal: thresholds of least squared error for T, biases corrected on spikes once",
+        "weights; about the means of every channel on the calibration samples after T steps",
+        "T steps; calibration simulates 300 samples",
         {"correct_biases": {"n_rounds": 1}},
         source="Li et al. 2021",
     ),
     "ltb": Recipe(
         (*SIMPLIFY, "normalize_weights", "insert_neurons", "delay_readout"),
         "causal: thresholds by local balancing, read-out once the first spikes have come through",
+        "weights and biases",
+        "T steps, of which the last are read",
         {"normalize_weights": {"rule": "balanced"}},
         source="Bu et al. 2025",
     ),
     "classic": Recipe(
         (*SIMPLIFY, "normalize_weights", "insert_neurons"),
         "layer-wise 99.9 percentile, reset by subtraction, initial potential 0",
+        "weights and biases; all charge below the threshold",
+        "T steps, more with every layer until the outputs answer",
         {
             "normalize_weights": {"per_channel": False},
             "insert_neurons": {"initial_potential": 0.0},
@@ -68,6 +80,8 @@ RECIPES: dict[str, Recipe] = {
     "diehl": Recipe(
         (*SIMPLIFY, "normalize_weights", "insert_neurons"),
         "layer-wise maximum, reset to zero, initial potential 0",
+        "weights and biases; what exceeds the threshold at a spike is lost",
+        "T steps, hundreds for deep networks",
         {
             "normalize_weights": {"per_channel": False, "percentile": 100.0},
             "insert_neurons": {"initial_potential": 0.0, "reset": "zero"},
@@ -77,16 +91,22 @@ RECIPES: dict[str, Recipe] = {
     "exact": Recipe(
         (*EXACT, "insert_neurons", "schedule_neurons"),
         "T steps for each layer: the counts are those of the network with T + 1 activation levels",
+        "every count of the network with T + 1 levels, but for ties in float32",
+        "L T steps; decisions before the last mean nothing",
         source="Bu et al. 2022, Hao et al. 2025",
     ),
     "integer": Recipe(
         (*EXACT, "insert_neurons", "schedule_neurons", "use_integers"),
         "exact in integers: 8-bit weights and input, integer thresholds, the same bits everywhere",
+        "every count and decision of the 8-bit network with T + 1 levels, bit for bit",
+        "L T steps; sums must stay below 2^24",
         source="Jacob et al. 2018, Hao et al. 2025",
     ),
     "graded": Recipe(
         (*EXACT, "insert_graded_neurons"),
         "causal, up to 15 levels per spike (4 bits)",
+        "with T = 1 every activation of the network with 16 levels, but for ties in float32",
+        "T steps; a spike is a number of 4 bits",
         {
             "normalize_for_steps": {"levels_per_step": 15},
             "correct_quantization": {"levels_per_step": 15},
@@ -96,12 +116,16 @@ RECIPES: dict[str, Recipe] = {
     "differential": Recipe(
         (*SIMPLIFY, "normalize_for_steps", "insert_differential_neurons"),
         "causal, spikes of both signs and four sizes say how rates change; few steps, few spikes",
+        "weights and biases; rates to 4 bits in one step, finer with every step",
+        "T steps; spikes of several sizes and signs, more memory per neuron",
         {"normalize_for_steps": {"levels_per_step": 16}},
         source="Huang et al. 2025",
     ),
     "ttfs": Recipe(
         (*EXACT, "insert_neurons", "schedule_neurons"),
         "T steps for each layer, one spike per neuron at most: the counts of exact in its time",
+        "every count of exact, as the time of a spike",
+        "L T steps; one spike per neuron at most",
         {"schedule_neurons": {"schedule": "ttfs"}},
         source="Rueckauer and Liu 2018, Stanojevic et al. 2024",
     ),
@@ -118,22 +142,30 @@ RECIPES |= {
             "schedule_neurons",
         ),
         "weights -a, a without training, means and deviations corrected; then as exact",
+        "means and deviations of every channel on the calibration samples; not the weights",
+        "L T steps; accuracy, of networks that were not trained for it",
         {"normalize_for_steps": {"per_channel": False}},
         source="Rastegari et al. 2016, Li et al. 2021, Hao et al. 2025",
     ),
     "trained": Recipe(
         (*TRAINED, "fold_into_thresholds"),
         "causal, with the thresholds of training; one step of binary layers in integers",
+        "the trained thresholds; with T = 1 every activation of a network of two levels",
+        "T steps",
         source="Bu et al. 2022, Courbariaux et al. 2016",
     ),
     "trained_exact": Recipe(
         (*TRAINED, "schedule_neurons"),
         "thresholds of training, T steps for each layer: the trained network's own activations",
+        "every activation of the trained network, but for ties in float32",
+        "L T steps; T is that of training",
         source="Bu et al. 2022, Hao et al. 2025",
     ),
     "trained_integer": Recipe(
         (*TRAINED, "schedule_neurons", "use_integers"),
         "the same in integers: 8-bit weights and input, the same bits everywhere",
+        "every count and decision of the trained network in 8 bits, bit for bit",
+        "L T steps; T is that of training, sums must stay below 2^24",
         source="Bu et al. 2022, Jacob et al. 2018, Hao et al. 2025",
     ),
 }

@@ -46,7 +46,7 @@ REFERENCES: dict[str, Reference] = {
     "Courbariaux et al. 2016": Reference(
         "Courbariaux, Hubara, Soudry, El-Yaniv, Bengio", 2016,
         "Binarized neural networks: training deep neural networks with weights and activations "
-        "constrained to +1 or -1", "Preprint",
+        "constrained to +1 or -1", "Preprint", "arXiv:1602.02830",
     ),
     "Rastegari et al. 2016": Reference(
         "Rastegari, Ordonez, Redmon, Farhadi", 2016,
@@ -87,7 +87,8 @@ REFERENCES: dict[str, Reference] = {
     "Hao et al. 2024": Reference(
         "Hao, Shi, Liu, Yu, Huang", 2024,
         "LM-HT SNN: enhancing the performance of SNN to ANN counterpart through learnable "
-        "multi-hierarchical threshold model", "Preprint", "arXiv:2402.00411",
+        "multi-hierarchical threshold model",
+        "Neural Information Processing Systems (NeurIPS)", "arXiv:2402.00411",
     ),
     "Stanojevic et al. 2024": Reference(
         "Stanojevic, Wozniak, Bellec, Cherubini, Pantazi, Gerstner", 2024,
@@ -122,6 +123,8 @@ OF_OPTIONS: dict[tuple[str, str, str], str] = {
     ("normalize_weights", "rule", "spikes"): "Sengupta et al. 2019",
     ("normalize_weights", "rule", "balanced"): "Bu et al. 2025",
     ("normalize_for_steps", "distribution", "gaussian"): "Huang et al. 2025",
+    ("schedule_neurons", "schedule", "wait"): "Hao et al. 2025",
+    ("schedule_neurons", "schedule", "ttfs"): "Rueckauer and Liu 2018",
     ("schedule_neurons", "schedule", "settle"): "You et al. 2024",
     ("schedule_neurons", "schedule", "parallel"): "Hao et al. 2025",
 }

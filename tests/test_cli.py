@@ -79,7 +79,10 @@ def test_recipes_are_listed_with_their_passes_and_options():
 
     output = spikeport("recipes")
     for name, recipe in RECIPES.items():
-        assert f"{name}: {recipe.summary} ({recipe.source})\n" in output
+        assert (
+            f"{name}: {recipe.summary} ({recipe.source})\n"
+            f"  keeps {recipe.keeps}\n  costs {recipe.costs}\n"
+        ) in output
     assert "  insert_neurons initial_potential=0.0 reset=zero leak=0.0 refractory=0" in output
     assert "  normalize_weights percentile=99.9 per_channel=false rule=activations\n" in output
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import PassError
 from ..ir import Array, Graph, run_nodes
 from ..ir.ops import Relu
 from .thresholds import BATCH_SIZE, Values
 
-N_ITERATIONS = 100
-_erf = np.vectorize(math.erf, otypes=[float])
+BRACKET, N_BRACKETS = 1.05, 200
+N_HALVINGS = 20
+"""To 5 % / 2^20."""
+LEAST_SHARE = 1e-12
+"""Of the currents above zero: with fewer, nothing ever is."""
+_erfc = np.vectorize(math.erfc, otypes=[float])
 
 
 def find_gaussian_thresholds(
@@ -22,7 +27,7 @@ def find_gaussian_thresholds(
 
     Mean and variance of the currents are measured in one pass over the samples, nothing else.
 
-    Source: Huang et al. 2025 (differential coding), the iteration of `iterate`.
+    Source: Huang et al. 2025 (differential coding), the condition of `solve`.
 
     Args:
         graph: Analog.
@@ -39,7 +44,7 @@ def find_gaussian_thresholds(
         raise PassError("calibration: has no samples, expected at least one", hint="add data")
     result = {}
     for name, (mean, deviation) in _measure(graph, calibration, per_channel=per_channel).items():
-        values = iterate(mean, deviation, n_levels)
+        values = solve(mean, deviation, n_levels)
         if not (values > 0).any():
             raise PassError(
                 f"{graph.by_name[name]}: its currents are far below zero, expected positive ones",
@@ -51,15 +56,18 @@ def find_gaussian_thresholds(
     return result
 
 
-def iterate(mean: Values, deviation: Values, n_levels: int) -> Values:
-    """Return the threshold theta at which  k(theta) = 1, by  theta <- k(theta) theta.
+def solve(mean: Values, deviation: Values, n_levels: int) -> Values:
+    """Return the threshold theta at which  k(theta) = 1, near  mean + 3 deviation.
 
         c_i = (2 i - 1) theta / (2 n),   E_i = erf((c_i - mean) / (sqrt(2) deviation))
         G_i = exp(-(c_i - mean)^2 / (2 deviation^2)),   i = 1..n
         k = [mean (n - sum E_i) + deviation sqrt(2 / pi) sum G_i] n / theta
             / [n^2 - sum (2 i - 1) E_i]
 
-    which is the condition for the least mean squared error of rounding to theta / n {0, ..., n}.
+    which is the condition for the least mean squared error of rounding to theta / n {0, ..., n}:
+    where k > 1 a larger threshold errs less. The source iterates  theta <- k(theta) theta,  which
+    takes thousands of steps for many levels; here the root is bracketed and halved, which is the
+    same root.
 
     Args:
         mean: Of the currents, [K].
@@ -69,25 +77,37 @@ def iterate(mean: Values, deviation: Values, n_levels: int) -> Values:
     Returns:
         [K]; 0 where nothing is ever above zero.
     """
-    n = n_levels
-    odd = 2 * np.arange(1, n + 1) - 1
     deviation = np.maximum(deviation, 1e-6 * np.abs(mean).max(initial=1e-30))
-    theta = np.maximum(mean + 3 * deviation, 1e-6 * deviation)
-    for _ in range(N_ITERATIONS):
-        scaled = (odd * (theta / (2 * n))[:, None] - mean[:, None]) / deviation[:, None]
-        erfs = _erf(scaled / math.sqrt(2))
-        bells = np.exp(-np.square(scaled) / 2)
-        above = mean * (n - erfs.sum(axis=1))
-        above = above + deviation * math.sqrt(2 / math.pi) * bells.sum(axis=1)
-        below = n**2 - (odd * erfs).sum(axis=1)
-        is_reached = below > 1e-12 * n**2
-        k = np.where(is_reached, above * n / theta / np.where(is_reached, below, 1.0), 0.0)
-        theta = theta * k
-        theta = np.where(k > 0, theta, 0.0)
-        if not (theta > 0).any() or np.abs(k[theta > 0] - 1).max() < 1e-6:
+    theta = np.maximum(mean + 3 * deviation, 0.05 * deviation)
+    is_rising = _is_too_small(theta, mean, deviation, n_levels)
+    other = theta
+    for _ in range(N_BRACKETS):
+        theta = other
+        other = np.where(is_rising, theta * BRACKET, theta / BRACKET)
+        is_inside = _is_too_small(other, mean, deviation, n_levels) != is_rising
+        other = np.where(is_inside, theta, other)
+        if is_inside.all():
             break
-        theta = np.where(theta > 0, theta, np.finfo(float).tiny)
-    return np.where(theta > np.finfo(float).tiny, theta, 0.0)
+    low = np.where(is_rising, theta, theta / BRACKET)
+    high = low * BRACKET
+    for _ in range(N_HALVINGS):
+        middle = np.sqrt(low * high)
+        is_low = _is_too_small(middle, mean, deviation, n_levels)
+        low, high = np.where(is_low, middle, low), np.where(is_low, high, middle)
+    share = _erfc(-mean / deviation / math.sqrt(2)) / 2
+    return np.where(share > LEAST_SHARE, np.sqrt(low * high), 0.0)
+
+
+def _is_too_small(
+    theta: Values, mean: Values, deviation: Values, n_levels: int
+) -> npt.NDArray[np.bool_]:
+    """Return where k(theta) > 1; n - sum E_i is sum erfc, which loses no digits."""
+    odd = 2 * np.arange(1, n_levels + 1) - 1
+    scaled = (odd * (theta / (2 * n_levels))[:, None] - mean[:, None]) / deviation[:, None]
+    rests = _erfc(scaled / math.sqrt(2))
+    bells = np.exp(-np.square(scaled) / 2).sum(axis=1)
+    above = mean * rests.sum(axis=1) + deviation * math.sqrt(2 / math.pi) * bells
+    return np.asarray(above * n_levels > theta * (odd * rests).sum(axis=1))
 
 
 def _measure(

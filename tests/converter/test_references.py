@@ -50,6 +50,11 @@ def test_options_change_what_is_cited():
     options = {"normalize_weights": {"rule": "spikes"}}
     years = [each.year for each in find_citations("classic", options)]
     assert years == [2017, 2019]
+    settle = {"schedule_neurons": {"schedule": "settle"}}
+    signed = REFERENCES["You et al. 2024"]
+    assert signed not in find_citations("exact")
+    assert signed not in find_citations("ttfs")
+    assert signed in find_citations("exact", settle)
     with pytest.raises(PassError, match="recipe 'rat': does not exist"):
         find_citations("rat")
 
