@@ -179,6 +179,12 @@ def _check_calibration(graph: Graph, calibration: Array | tuple[Array, ...]) -> 
                 "calibration: holds NaN or infinity, expected finite numbers",
                 hint="clean the data first",
             )
+        if array.size > 1 and array.min() == array.max():
+            raise DataError(
+                f"calibration: every value is {array.flat[0]:g}, expected samples like those the "
+                "network was trained on",
+                hint="thresholds and ranges of such data mean nothing; look at the file",
+            )
     return samples
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import PassError
 from ..ir import Array
 from ..ir.ops import Conv, Dense
 from ..ir.windows import Window
@@ -38,15 +39,24 @@ def fit_weights(op: Conv | Dense, operand: Array, wanted: Array, ridge: float) -
         operand: x, [N, ...]: rates, in the units that W expects.
         wanted: [N, C_out, ...], of the source.
         ridge: Positive; the larger, the closer to W.
+
+    Raises:
+        PassError: Squares of the values are beyond float32.
     """
     groups = op.groups if isinstance(op, Conv) else 1
     weight = op.weight.reshape(groups, len(op.weight) // groups, -1).astype(np.float32)
     bias = op.bias.reshape(groups, -1).astype(np.float32)
     for group in range(groups):
         rows = _rows(op, operand, wanted, group)
-        change, shift = _solve(
-            ((x, y - x @ weight[group].T - bias[group]) for x, y in rows), weight.shape[2], ridge
-        )
+        missing = ((x, y - x @ weight[group].T - bias[group]) for x, y in rows)
+        with np.errstate(over="ignore", invalid="ignore"):
+            change, shift = _solve(missing, weight.shape[2], ridge)
+        if not (np.isfinite(change).all() and np.isfinite(shift).all()):
+            raise PassError(
+                f"squares of values up to {np.abs(wanted).max():g} are beyond float32, expected "
+                "smaller ones",
+                hint="scale the data as in training, or --set calibrate_neurons.fit_weights=false",
+            )
         weight[group] += change
         bias[group] += shift
     return dataclasses.replace(op, weight=weight.reshape(op.weight.shape), bias=bias.reshape(-1))

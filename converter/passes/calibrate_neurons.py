@@ -137,7 +137,11 @@ class _FittedLayers(SpikingLayers):
     def prepare(self, node: Node, op: Op, exact: Array) -> Op:
         if isinstance(op, Dense | Conv) and self.varies(node.inputs[0]) and self.ridge is not None:
             rates = self.rates(node.inputs[0])
-            op = self.ops[node.name] = least_squares.fit_weights(op, rates, exact, self.ridge)
+            try:
+                op = least_squares.fit_weights(op, rates, exact, self.ridge)
+            except PassError as error:
+                raise error.at(str(node)) from error
+            self.ops[node.name] = op
         return op
 
     def finish(self, node: Node, exact: Array, train: Array) -> None:

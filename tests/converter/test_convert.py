@@ -166,6 +166,8 @@ def test_gate_inputs_are_calibration_samples_and_noise_of_their_range():
         (X[:, :, :5], r"calibration: x \(Input\): got an array of shape .*, expected \(40, 1, 6"),
         (np.full_like(X, np.nan), "calibration: holds NaN or infinity"),
         ((X, X), "calibration: got 2 input arrays, expected 1"),
+        (np.full_like(X, 0.5), "calibration: every value is 0.5, expected samples like those"),
+        (np.zeros_like(X), "calibration: every value is 0, expected samples like those"),
     ],
 )
 def test_calibration_that_does_not_fit(samples, message):

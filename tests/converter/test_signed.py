@@ -94,7 +94,7 @@ def test_a_layer_that_is_never_active_is_refused_all_the_same() -> None:
 
 def test_no_sign_ever_comes() -> None:
     with pytest.raises(PassError, match=r"leaky/positive.*never active on the"):
-        convert(source(network(1)), np.zeros((4, 6), np.float32))
+        convert(source(network(0)), X)
 
 
 def test_check_says_that_a_pair_is_signed() -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from spikeport.converter.calibration import least_squares
 from spikeport.converter.calibration.least_squares import fit_weights
+from spikeport.converter.errors import PassError
 from spikeport.converter.ir.ops import Conv, Dense
 
 RANDOM = np.random.default_rng(5)
@@ -64,3 +65,11 @@ def test_places_are_left_out_of_large_layers(monkeypatch):
     monkeypatch.setattr(least_squares, "MAX_PRODUCTS", 9 * 200 * 2)
     found = fit_weights(op, x, other.apply(x), 1e-6)
     np.testing.assert_allclose(found.weight, other.weight, atol=1e-3)
+
+
+def test_values_beyond_float32():
+    op = Dense(np.full((2, 3), 1e20, np.float32), np.zeros(2, np.float32))
+    x = RANDOM.uniform(0, 1e20, (40, 3)).astype(np.float32)
+    wanted = np.full((40, 2), 1e20, np.float32)
+    with pytest.raises(PassError, match=r"values up to 1e\+20 are beyond float32"):
+        fit_weights(op, x, wanted, 0.1)
