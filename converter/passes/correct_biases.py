@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+from enum import StrEnum
+
 import numpy as np
 
-from ..errors import PassError
+from ..errors import PassError, find
 from ..ir import (
     Array,
     Graph,
@@ -26,6 +29,15 @@ MAX_STEPS = 1600
 MIN_SAMPLES = 16
 
 
+class Into(StrEnum):
+    """Where the corrections of neurons go."""
+
+    BIASES = "biases"
+    """Into the current of every step."""
+    POTENTIALS = "potentials"
+    """Into the initial potential, those of all steps at once."""
+
+
 def correct_biases(
     graph: Graph,
     *,
@@ -34,13 +46,15 @@ def correct_biases(
     n_samples: int = 300,
     n_rounds: int = 2,
     per_neuron: bool = False,
+    into: str = Into.BIASES,
 ) -> Graph:
     """Shift biases so that firing rates after T steps have the mean of the ANN's activations.
 
     Layer by layer, in order, simulated for T steps behind the corrected layers before it:
     b += mean(a - rate)  with a the activation of the ANN, n_rounds times. Outputs are shifted by
     the mean of their difference. What is corrected is the mean of clipping, rounding and uneven
-    spikes together.
+    spikes together. With `into=potentials` it is the initial potential, v += T mean(a - rate),
+    that is calibrated, and biases stay.
 
     Before:  conv1 (Conv, bias b) -> relu1 (IntegrateFire)
     After:   conv1 (Conv, bias b) -> relu1/bias (Scale, + shift) -> relu1 (IntegrateFire)
@@ -53,14 +67,17 @@ def correct_biases(
         n_samples: The first so many calibration samples; fewer where T or the layers are large.
         n_rounds: Corrections per layer.
         per_neuron: A shift for every neuron, else for every channel.
+        into: `biases` or `potentials`.
 
     Raises:
-        PassError: n_samples or n_rounds is below 1, or a node is neither a neuron of insert_neurons
-            nor without state.
+        PassError: n_samples or n_rounds is below 1, no such `into`, or a node is neither a neuron
+            of insert_neurons nor without state.
 
     Keeps: the inputs and the shapes of the outputs.
-    Source: Li et al. 2021 (light calibration, there per channel and once).
+    Source: Li et al. 2021 (light calibration, there per channel and once; calibration of initial
+    potentials, there per neuron).
     """
+    goes_into = find({str(entry): entry for entry in Into}, into, "correct_biases.into")
     for option, value in (("n_samples", n_samples), ("n_rounds", n_rounds)):
         if value < 1:
             raise PassError(
@@ -72,20 +89,29 @@ def correct_biases(
     n_used = max(n_used, min(n_samples, MIN_SAMPLES))
     values = _Values(graph, tuple(array[:n_used] for array in calibration))
     shifts: dict[str, Array] = {}
+    neurons: dict[str, Neuron] = {}
     for node in graph.nodes:
         if isinstance(node.op, Input):
             continue
         activation, currents = values.compute(node)
         if isinstance(node.op, FIRING):
             shift = np.zeros((1,) * (activation.ndim - 1), np.float32)
-            for _ in range(n_rounds):
-                rate = _fire(node.op, currents, shift, n_steps).mean(axis=0, dtype=np.float32)
-                missing = activation - rate
-                shift = shift + (
-                    missing.mean(axis=0, dtype=np.float32) if per_neuron else channel_means(missing)
-                )
-            shifts[node.name] = shift
-            values.keep(node, activation, _fire(node.op, currents, shift, n_steps))
+            for done in range(n_rounds + 1):
+                charge, current = (0, shift) if goes_into is Into.BIASES else (n_steps * shift, 0)
+                op = _charged(node.op, charge)
+                spikes = _fire(op, currents, current, n_steps)
+                if done < n_rounds:
+                    missing = activation - spikes.mean(axis=0, dtype=np.float32)
+                    shift = shift + (
+                        missing.mean(axis=0, dtype=np.float32)
+                        if per_neuron
+                        else channel_means(missing)
+                    )
+            if goes_into is Into.POTENTIALS:
+                neurons[node.name] = op
+            else:
+                shifts[node.name] = shift
+            values.keep(node, activation, spikes)
         else:
             is_output = isinstance(node.op, Conv | Dense) and node.name in graph.outputs
             if is_output and not graph.consumers[node.name]:
@@ -93,7 +119,12 @@ def correct_biases(
                     activation - currents.mean(axis=0, dtype=np.float32)
                 )
             values.keep(node, activation, currents)
-    return add_biases(graph, shifts)
+    nodes = (dataclasses.replace(n, op=neurons.get(n.name, n.op)) for n in graph.nodes)
+    return add_biases(graph.replace(nodes=tuple(nodes)), shifts)
+
+
+def _charged(op: Neuron, charge: Array | int) -> Neuron:
+    return dataclasses.replace(op, initial_potential=op.initial_potential + charge)
 
 
 class _Values:
@@ -143,7 +174,7 @@ def _send(op: StatefulOp, train: Array) -> Array:
     return np.stack(sent)
 
 
-def _fire(op: Neuron, currents: Array, shift: Array, n_steps: int) -> Array:
+def _fire(op: Neuron, currents: Array, shift: Array | int, n_steps: int) -> Array:
     """Return the spikes [T, N, ...], one byte each, of neurons with shifted currents."""
     state = op.start(currents.shape[1:])
     spikes = np.empty((n_steps, *currents.shape[1:]), np.int8)

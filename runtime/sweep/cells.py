@@ -116,7 +116,10 @@ def describe(cell: Cell) -> tuple[str, dict[str, Any]]:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(), settings
 
 
-LATER = {"calibrate_neurons": ("reset", "leak", "refractory", "relative", "decay", "signed")}
+LATER = {
+    "calibrate_neurons": ("reset", "leak", "refractory", "relative", "decay", "signed"),
+    "correct_biases": ("into",),
+}
 """Options that a pass got when stores were kept already: their defaults leave keys as they were."""
 
 

@@ -9,6 +9,7 @@ from spikeport.converter.errors import PassError
 from spikeport.converter.ir import Graph, Node
 from spikeport.converter.ir.ops import Add, Conv, Dense, GlobalAveragePool, Input, MaxPool, Relu
 from spikeport.converter.passes import PASSES
+from spikeport.runtime.engines import event
 from spikeport.runtime.engines.reference import simulate
 
 
@@ -75,14 +76,31 @@ def network() -> tuple[Graph, np.ndarray]:
     return graph, x
 
 
+def test_potentials_by_hand():
+    # as above, but 0.05 x 4 steps at once: 0.7, one spike still, then 0.9, 2 spikes
+    nodes = (
+        Node("x", Input((1,))),
+        Node("dense", Dense(np.eye(1), np.zeros(1)), ("x",)),
+        Node("relu", Relu(), ("dense",)),
+        Node("y", Dense(np.full((1, 1), 2.0), np.zeros(1)), ("relu",)),
+    )
+    graph = PASSES["insert_neurons"](Graph(nodes, ("x",), ("y",)))
+    x = np.full((1, 1), 0.3, np.float32)
+    found = PASSES["correct_biases"](graph, calibration=(x,), n_steps=4, into="potentials")
+    np.testing.assert_allclose(found.by_name["relu"].op.initial_potential, [0.9], rtol=1e-5)
+    np.testing.assert_array_equal(found.by_name["dense"].op.bias, [0])
+    np.testing.assert_allclose(found.by_name["y"].op.bias, [0.6 - 2 * 0.5], rtol=1e-5)
+
+
+@pytest.mark.parametrize("into", ["biases", "potentials"])
 @pytest.mark.parametrize("per_neuron", [False, True])
-def test_rates_come_closer_to_the_activations(per_neuron):
+def test_rates_come_closer_to_the_activations(per_neuron, into):
     from spikeport.converter.ir import run_nodes
 
     graph, x = network()
     spiking = PASSES["insert_neurons"](graph)
     corrected = PASSES["correct_biases"](
-        spiking, calibration=(x,), n_steps=4, per_neuron=per_neuron, n_rounds=3
+        spiking, calibration=(x,), n_steps=4, per_neuron=per_neuron, n_rounds=3, into=into
     )
     exact = {node.name: value for node, value in run_nodes(graph, (x,))}
     for name in ("relu1", "relu2", "relu3"):
@@ -95,6 +113,16 @@ def test_rates_come_closer_to_the_activations(per_neuron):
     outputs = [simulate(g, (x,), 4).outputs[0][-1] for g in (spiking, corrected)]
     before, after = (np.abs((out - exact["y"]).mean(axis=0)).max() for out in outputs)
     assert after < 1e-5 < before
+    (fast,) = event.compile_graph(corrected).run((x,), 4).outputs
+    np.testing.assert_allclose(fast[-1], outputs[1], atol=1e-4)
+    shape = corrected.by_name["relu2"].op.initial_potential.shape
+    assert shape == (
+        (6, 8, 8)
+        if per_neuron and into == "potentials"
+        else (6, 1, 1)
+        if into == "potentials"
+        else (1, 1, 1)
+    )
 
 
 def test_the_memory_of_a_layer_is_bounded(monkeypatch):
@@ -113,6 +141,8 @@ def test_what_cannot_be_corrected():
     for option in ("n_samples", "n_rounds"):
         with pytest.raises(PassError, match=f"correct_biases: {option} 0, expected at least 1"):
             PASSES["correct_biases"](spiking, calibration=(x,), n_steps=4, **{option: 0})
+    with pytest.raises(PassError, match=r"correct_biases\.into 'weights': does not exist"):
+        PASSES["correct_biases"](spiking, calibration=(x,), n_steps=4, into="weights")
     from spikeport.converter.ir.graded import Burst
 
     nodes = (
