@@ -178,7 +178,8 @@ def choose_options(
     """Return the options of every pass of a recipe: the given ones, the recipe's, the defaults.
 
     Raises:
-        PassError: No such recipe or option, a pass outside the recipe, or a value of another type.
+        PassError: No such recipe or option, a pass outside the recipe, a value of another type, or
+            passes that would not take the same levels per step.
     """
     chosen: Recipe = find(RECIPES, recipe, "recipe")
     given = given or {}
@@ -193,7 +194,23 @@ def choose_options(
         result[name] = {**PASSES[name].options, **chosen.options.get(name, {}), **checked}
     if "schedule_neurons" in chosen.passes:
         _refuse_neurons(recipe, result["insert_neurons"])
+    _expect_same_levels(recipe, result)
     return result
+
+
+def _expect_same_levels(recipe: str, options: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise if thresholds and corrections are to be for other levels than the neurons have."""
+    found = {
+        f"{name}.levels_per_step": chosen["levels_per_step"]
+        for name, chosen in options.items()
+        if "levels_per_step" in chosen
+    }
+    if len(set(found.values())) > 1:
+        given = ", ".join(f"{name} {value}" for name, value in found.items())
+        raise PassError(
+            f"recipe {recipe}: {given}, expected one number for all of them",
+            hint="set all: " + " ".join(f"--set {name}=7" for name in found),
+        )
 
 
 def _refuse_neurons(recipe: str, options: Mapping[str, Any]) -> None:

@@ -25,7 +25,7 @@ from .poolings import Pooling, describe_poolings
 from .ranges import warn_of_ranges
 from .results import encode
 from .samples import SampleRecord, batches
-from .schedule import Latency, Schedule, check_run
+from .schedule import Latency, Schedule, check_run, read_delay
 from .simulation import Counts, Runner, Simulation, neurons
 from .values import OutputValues, ValueRecorder
 from .workload import Workload, WorkloadRecorder
@@ -62,6 +62,7 @@ class Evaluation:
         seed: Of a random code; None where nothing is random.
         poolings: How poolings behind neurons work, and what they keep and compare.
         read_out: How decisions were read, and how many were ties.
+        read_from_step: From which on the outputs count, as the graph has it.
     """
 
     n_samples: int
@@ -90,11 +91,15 @@ class Evaluation:
     seed: int | None = None
     poolings: tuple[Pooling, ...] = ()
     read_out: ReadOut | None = None
+    read_from_step: int = 0
 
     @property
     def latency(self) -> Latency:
         """What the steps of a sample are spent on."""
-        return Latency(0, 0, self.n_steps, 0) if self.schedule is None else self.schedule.latency
+        if self.schedule is not None:
+            return self.schedule.latency
+        unread = min(self.read_from_step, self.n_steps)
+        return Latency(0, unread, self.n_steps - unread, 0)
 
     @property
     def macs_per_sample(self) -> int:
@@ -301,6 +306,7 @@ def evaluate(
             exit_rule, float(steps.mean()), float(((steps == n_steps) & ~certain).mean())
         ),
         schedule=schedule,
+        read_from_step=read_delay(graph),
         quiet_after=np.concatenate(quiet_after) if quiet_after else None,
         code=DEFAULT_CODE if encoder is None else encoder.name,
         seed=encoder.seed if encoder is not None and encoder.is_random else None,

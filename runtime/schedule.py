@@ -20,7 +20,7 @@ class Latency:
 
     Attributes:
         pre_run: Before anything counts.
-        pipeline: Until the last layer of neurons begins to fire.
+        pipeline: Until the last layer of neurons begins to fire, or until outputs count.
         read_out: In which the outputs' currents come.
         drain: After the input has ended, until no neuron fires any more.
     """
@@ -80,6 +80,21 @@ def read_schedule(graph: Graph) -> Schedule | None:
             hint="convert the network again",
         ) from error
     return schedule
+
+
+def read_delay(graph: Graph) -> int:
+    """Return the step from which on the outputs count, which `delay_readout` notes; 0 the first.
+
+    Raises:
+        SimulationError: The metadata do not tell it in the way that `convert` writes it.
+    """
+    step: Any = graph.metadata.get("read_from_step", 0)
+    if type(step) is not int or not 0 <= step <= MAX_N_STEPS:
+        raise SimulationError(
+            f"metadata: read_from_step is {str(step)[:100]}, expected what delay_readout notes",
+            hint="convert the network again",
+        )
+    return step
 
 
 def check_run(graph: Graph, n_steps: int, *, early_exit: bool) -> Schedule | None:

@@ -80,7 +80,7 @@ def calibrate_neurons(
     Source: Li et al. 2021 (layer by layer against the spiking output, biases and weights); the
     closed form, the choice per channel and the initial potentials are spikeport's.
     """
-    if n_samples < 1 or not ridge > 0:
+    if n_samples < 1 or not 0 < ridge < np.inf:
         raise PassError(
             f"calibrate_neurons: n_samples {n_samples}, ridge {ridge:g}, expected at least 1 and "
             "a positive number",

@@ -150,6 +150,12 @@ def summary_lines(evaluation: Evaluation) -> list[str]:
             f"{parts.n_steps} in all (pre-run {parts.pre_run}, pipeline {parts.pipeline}, read-out "
             f"{parts.read_out}, drain {parts.drain}); decisions before the end mean nothing"
         )
+    if evaluation.read_from_step:
+        parts = evaluation.latency
+        lines.append(
+            f"outputs count from step {evaluation.read_from_step + 1} on: {parts.n_steps} steps in "
+            f"all (pipeline {parts.pipeline}, read-out {parts.read_out})"
+        )
     if evaluation.quiet_after is not None:
         quiet = evaluation.quiet_after
         lines.append(

@@ -21,7 +21,7 @@ from spikeport.converter.frontends import Source, read
 from spikeport.converter.ir import Graph, IntegrateFire, Node, run
 from spikeport.converter.ir.ops import Conv, Dense, Flatten, Input, Relu, Sigmoid, Softmax
 from spikeport.converter.ir.preprocessing import Preprocessing, read_preprocessing
-from spikeport.converter.recipes import RECIPES, parse_options
+from spikeport.converter.recipes import RECIPES, choose_options, parse_options
 
 RANDOM = np.random.default_rng(5)
 X = RANDOM.uniform(0, 1, (40, 1, 6, 6)).astype(np.float32)
@@ -184,6 +184,17 @@ def test_unknown_recipe_offers_the_nearest_name():
 def test_a_pass_outside_the_recipe():
     with pytest.raises(PassError, match="pass 'nothing': is not part of recipe rate"):
         convert(small_source(), X, options={"nothing": {}})
+
+
+def test_levels_that_passes_do_not_share():
+    options = {"insert_graded_neurons": {"levels_per_step": 7}}
+    message = r"recipe graded: .*normalize_for_steps\.levels_per_step 15.* 7, expected one number"
+    with pytest.raises(PassError, match=message) as caught:
+        choose_options("graded", options)
+    assert "--set correct_quantization.levels_per_step=7" in str(caught.value.hint)
+    passes = ("normalize_for_steps", "correct_quantization", "insert_graded_neurons")
+    chosen = choose_options("graded", {name: {"levels_per_step": 7} for name in passes})
+    assert {chosen[name]["levels_per_step"] for name in passes} == {7}
 
 
 @pytest.mark.parametrize("n_steps", [0, 2.5, True, 10**23])

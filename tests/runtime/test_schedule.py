@@ -50,6 +50,23 @@ def test_latency_is_reported_in_full():
     assert any("no neuron fired after" in line for line in summary_lines(settled))
 
 
+def test_a_read_out_that_is_delayed_has_latency_too():
+    graph = PASSES["insert_neurons"](analog())
+    graph = PASSES["delay_readout"](graph, calibration=(X,), n_steps=8, first_step=3)
+    run = evaluate(graph, (X,), Y, n_steps=8)
+    assert run.to_json(graph="", data="")["latency"] == {
+        "pre_run": 0, "pipeline": 3, "read_out": 5, "drain": 0, "total": 8,
+    }  # fmt: skip
+    assert any(
+        "outputs count from step 4 on: 8 steps in all (pipeline 3, read-out 5)" in line
+        for line in summary_lines(run)
+    )
+    for step in (-1, 2.5, "soon", True):
+        broken = graph.replace(metadata={"read_from_step": step})
+        with pytest.raises(SimulationError, match=r"metadata: read_from_step is .*, expected what"):
+            evaluate(broken, (X,), Y, n_steps=8)
+
+
 def test_other_numbers_of_steps_are_refused():
     with pytest.raises(SimulationError, match="n_steps 5: the graph's schedule takes 8 steps"):
         evaluate(scheduled(), (X,), Y, n_steps=5)

@@ -178,7 +178,10 @@ def test_layer_that_is_never_active():
         PASSES["calibrate_neurons"](tiny(-9), calibration=(np.ones((4, 1)),), n_steps=4)
 
 
-@pytest.mark.parametrize("option", [{"n_samples": 0}, {"ridge": 0.0}, {"ridge": float("nan")}])
+@pytest.mark.parametrize(
+    "option",
+    [{"n_samples": 0}, {"ridge": 0.0}, {"ridge": float("nan")}, {"ridge": float("inf")}],
+)
 def test_option_out_of_range(option):
     with pytest.raises(PassError, match="expected at least 1 and a positive number"):
         PASSES["calibrate_neurons"](tiny(), calibration=(np.ones((4, 1)),), n_steps=4, **option)
