@@ -16,6 +16,8 @@ GROWING = (*EVEN_CODES, FirstSpike.name)
 """Codes that say values more finely with more steps."""
 CORRECTING = ("calibrate_neurons", "correct_biases", "correct_quantization")
 """Passes that move weights or biases for T steps."""
+RESTS = ("leak", "refractory", "relative")
+"""Options of neurons that take charge from them, or time."""
 ROUNDING = {
     "binarize_weights": "keep the weights (--recipe exact), or train binary ones "
     "(spikeport binarize)",
@@ -51,8 +53,18 @@ def advise(graph: Graph, code: str = DEFAULT_CODE, steps_run: int | None = None)
         "clipping": f"calibrate with samples like these, scaled alike, or {_raise(options, more)}",
         "quantisation": more + half,
         "reset": f"let the neurons reset by subtraction (--set {pass_name}.reset=subtract)",
+        "leak": _keep_charge(options.get(pass_name, {}), pass_name),
         "unevenness": _even_out(graph, code, more, pass_name if pass_name in options else ""),
     }
+
+
+def _keep_charge(options: Mapping[str, Any], pass_name: str) -> str:
+    """Return which options make neurons forget and rest."""
+    given = {name: options[name] for name in RESTS if options.get(name)}
+    if not given:
+        return "train and convert without a leak"
+    shown = ", ".join(f"{pass_name}.{name}={value}" for name, value in given.items())
+    return f"leave out or lower what makes neurons forget and rest ({shown})"
 
 
 def _restore(graph: Graph, options: Mapping[str, Any], steps_run: int | None) -> str:

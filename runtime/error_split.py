@@ -15,6 +15,7 @@ from ..converter.ir import (
     BinaryWeighted,
     Burst,
     IntegrateFire,
+    LeakyFire,
     Op,
     Reset,
     SignedFire,
@@ -23,7 +24,9 @@ from ..converter.ir import (
 from ..converter.ir.scheduled import FirstSpikeFire
 from .simulation import Counts
 
-CAUSES = ("weights", "code", "threshold", "clipping", "quantisation", "reset", "unevenness")
+CAUSES = (
+    "weights", "code", "threshold", "clipping", "quantisation", "reset", "leak", "unevenness",
+)  # fmt: skip
 """What a layer adds to the error; `code` is what the code of the input adds to first layers."""
 STAGES = ("correction", "inherited", *CAUSES[1:])
 """What the difference of a rate from the ANN's activation is the sum of, in this order."""
@@ -75,7 +78,7 @@ class Levels:
         threshold: Of a spike or level.
         start: Initial potential.
         extra: What was put into the initial potential beside it: the bias of T steps.
-        loses: It resets to zero.
+        loses: Why the neuron sends less than its current says: `reset`, `leak`, or empty.
     """
 
     n_steps: int
@@ -83,7 +86,7 @@ class Levels:
     threshold: Array
     start: Array
     extra: Array | float = 0.0
-    loses: bool = False
+    loses: str = ""
 
 
 def levels_of(
@@ -102,8 +105,13 @@ def levels_of(
     if isinstance(op, SignedFire | WaitFire | FirstSpikeFire):
         window = op.n_levels if isinstance(op, SignedFire) else op.n_steps
         return Levels(window, window, op.threshold, half, op.initial_potential - half)
-    if isinstance(op, IntegrateFire):
+    loses = ""
+    if isinstance(op, IntegrateFire | LeakyFire):
         most = n_steps
+        loses = "reset" if op.reset is Reset.ZERO else ""
+        if isinstance(op, LeakyFire) and (op.leak or op.refractory or op.relative):
+            most = -(-n_steps // (1 + op.refractory))
+            loses = "leak"
     elif isinstance(op, Burst):
         most = n_steps * op.n_levels
     elif isinstance(op, BinaryWeighted):
@@ -111,7 +119,6 @@ def levels_of(
     else:
         raise TypeError(f"{type(op).__name__}: expected one of EXPLAINED")
     start, extra = (half, op.initial_potential - half) if holds_back else (op.initial_potential, 0)
-    loses = isinstance(op, IntegrateFire) and op.reset is Reset.ZERO
     return Levels(n_steps, most, op.threshold, start, extra, loses)
 
 
@@ -183,6 +190,7 @@ class Sums:
             np.minimum(ideal, fired),
             np.clip(fired, 0, levels.most / n_steps),
             quantised,
+            rate if levels.loses == "reset" else quantised,
             rate if levels.loses else quantised,
             rate,
         )

@@ -38,8 +38,11 @@ BLOCK = 32
 
 TOLERATED = 0.02
 """How far a threshold may be from one unit of activation: those of integers are rounded."""
-EXPLAINED = (IntegrateFire, WaitFire, FirstSpikeFire, SignedFire, Burst, BinaryWeighted)
-"""Neurons whose count would be a quantised ReLU if their currents came evenly."""
+EXPLAINED = (
+    IntegrateFire, LeakyFire, WaitFire, FirstSpikeFire, SignedFire, Burst, BinaryWeighted,
+)  # fmt: skip
+"""Neurons whose count would be a quantised ReLU if their currents came evenly, less what they lose
+by a reset to zero, a leak or rest."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,8 @@ class Explanation:
     def sentence(self) -> str:
         """What cost most, and what helps."""
         layer, cause = self.worst
+        if not layer.causes[cause]:
+            return "no layer adds an error: rates are the network's activations"
         named = {
             "code": f"the input's code {self.code} costs",
             "threshold": "too high a threshold costs",
@@ -139,7 +144,8 @@ def explain(
         unevenness     the neuron's rate - the above
 
     A neuron that resets to zero loses what exceeds its threshold, more or less of it in other
-    orders of the same spikes: the last difference is called `reset` there. Only the currents of
+    orders of the same spikes: the last difference is called `reset` there, and `leak` where it
+    forgets or rests. Only the currents of
     first layers differ without a code; behind them z' is z. Where a threshold is one unit of
     activation, as it should be, f(z / threshold) is f(z). A neuron that sends up to L levels in a
     step clips at L in place of 1. Under a schedule T is the window of a layer, and what the
@@ -192,8 +198,9 @@ def _find_layers(graph: Graph, ann: Graph) -> list[Node]:
     if others:
         raise SimulationError(
             f"{others[0]}: its count is not that of a quantised ReLU even where its current is "
-            "even, expected neurons without leak, rest and memory of time",
-            hint=_hint(others[0]),
+            "even, expected neurons that send values, not differences",
+            hint="explain takes recipes rate, light, ltb, classic, diehl, exact, integer, graded, "
+            "ttfs and binary",
         )
     layers = [node for node in neurons if node.name in ann.by_name]
     if not layers:
@@ -202,15 +209,6 @@ def _find_layers(graph: Graph, ann: Graph) -> list[Node]:
             hint="give the network that the graph was converted from",
         )
     return layers
-
-
-def _hint(node: Node) -> str:
-    if isinstance(node.op, LeakyFire):
-        return "leave out leak, refractory and relative to see what the rest of the network costs"
-    return (
-        "explain takes recipes rate, light, ltb, classic, diehl, exact, integer, graded, ttfs and "
-        "binary"
-    )
 
 
 def _fed(

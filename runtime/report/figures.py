@@ -19,7 +19,7 @@ from .style import GRID, MUTED, SERIES, TEXT, new_figure, use_log_axis
 MAX_CLASSES = 30
 """Of a confusion matrix with figures in its cells; more are drawn as shades."""
 
-MARKERS = "os^vP*X"
+MARKERS = "os^vP*Xh"
 """Of causes of error, one for each of them."""
 
 

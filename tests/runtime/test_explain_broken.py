@@ -7,14 +7,14 @@ import pytest
 
 from spikeport.converter.convert import convert
 from spikeport.converter.frontends import read
-from spikeport.converter.ir import Graph, IntegrateFire, Neuron, Node
+from spikeport.converter.ir import Graph, IntegrateFire, LeakyFire, Neuron, Node, Reset
 from spikeport.converter.ir.ops import Conv, Dense, Input, QuantizedRelu, Relu
 from spikeport.models.datasets import load_data
 from spikeport.models.registry import weights_path
 from spikeport.runtime.advice import advise
 from spikeport.runtime.explain import explain
 
-HALF = np.full(1, 0.5, np.float32)
+ONE, HALF = np.ones(1, np.float32), np.full(1, 0.5, np.float32)
 
 
 def dense(weight, bias=0.0):
@@ -55,6 +55,12 @@ def test_a_high_threshold_by_hand():
         "n1: too high a threshold costs most, 50.0 % of the layer's activations; to reduce it, "
         "convert again, or lower the threshold: it is 2 of what a spike stands for"
     )
+
+
+def test_nothing_is_named_where_nothing_is_wrong():
+    found = run(pair([dense(1), Relu()], [dense(1), neuron()]), 0.5)
+    assert parts(found.layers[0]) == {}
+    assert found.sentence == "no layer adds an error: rates are the network's activations"
 
 
 def test_other_weights_and_biases_by_hand():
@@ -100,6 +106,37 @@ def test_charge_that_is_held_back_is_no_error():
     assert set(parts(run(pair(*ops), 0.5).layers[0])) == {"correction", "weights", "quantisation"}
 
 
+def test_what_a_leak_and_rest_lose_by_hand():
+    """T = 4: from 0.5, half is lost and 0.75 comes: 1 fires, 0.75, 1.125 fires, 0.8125."""
+
+    def leaky(value, **options):
+        found = run(pair([dense(1), Relu()], [dense(1), LeakyFire(ONE, HALF, **options)]), value)
+        return parts(found.layers[0])
+
+    assert leaky(0.75, leak=0.5) == {"leak": round(0.25 / 0.75, 4)}
+    # a rest of one step: two spikes of four are the most; that 0.75 is more is clipping
+    assert leaky(0.5, refractory=1) == {}
+    assert leaky(0.75, refractory=1) == {"clipping": round(0.25 / 0.75, 4)}
+    # thresholds 1, 2, 1.5, ...: 1.25 fires; 1, 1.75 fires; 1.5
+    assert leaky(0.75, relative=1.0) == {"leak": round(0.25 / 0.75, 4)}
+    # T = 10: resets to zero at steps 1, 3, 5, 7, 9 only, without a leak this is called reset
+    zero = [dense(1), LeakyFire(ONE, HALF, reset=Reset.ZERO)]
+    found = run(pair([dense(1), Relu()], zero), 0.6, n_steps=10)
+    assert parts(found.layers[0]) == {"reset": round(0.1 / 0.6, 4)}
+
+
+@pytest.mark.parametrize(("option", "value"), [("leak", 0.1), ("refractory", 3), ("relative", 0.5)])
+def test_leak_and_rest_are_named(option, value):
+    source, calibration, test = load("lenet", ".keras")
+    options = {"insert_neurons": {option: value, "initial_potential": 0.5}}
+    graph = convert(source, calibration, recipe="classic", n_steps=32, options=options).graph
+    found = explain(graph, source.graph, test, n_steps=32)
+    reference = explain(graph, source.graph, test, n_steps=32, engine="reference")
+    assert found.worst[1] == "leak"
+    assert found.sentence.endswith(f"forget and rest (insert_neurons.{option}={value})")
+    assert [x.error for x in found.layers] == pytest.approx([x.error for x in reference.layers])
+
+
 @pytest.mark.parametrize(
     ("op", "value"), [(Relu(np.ones(1)), 1.5), (QuantizedRelu(np.ones(1), 4), 0.6)]
 )
@@ -128,6 +165,13 @@ def test_advice_about_weights(passes, steps_run, expected):
     entries = [{"name": name, "options": options} for name, options in passes.items()]
     _, graph = pair([Relu()], [neuron()], passes=entries, n_steps=8)
     assert advise(graph, steps_run=steps_run)["weights"].startswith(expected)
+
+
+def test_advice_about_leaks():
+    entries = [{"name": "calibrate_neurons", "options": {"leak": 0.1, "refractory": 0}}]
+    _, graph = pair([Relu()], [neuron()], passes=entries)
+    assert advise(graph)["leak"].endswith("forget and rest (calibrate_neurons.leak=0.1)")
+    assert advise(graph.replace(metadata={}))["leak"] == "train and convert without a leak"
 
 
 def load(name, suffix):
