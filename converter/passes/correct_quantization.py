@@ -9,6 +9,9 @@ from ..ir import Array, Graph
 from ..ir.ops import Conv, Dense, Input, Relu
 from .biases import add_biases, apply_in_parts, channel_means
 
+MAX_ENTRIES = 2**27
+"""Results of one layer that are held at a time, over samples: 0.5 GiB, a few times."""
+
 
 def correct_quantization(
     graph: Graph,
@@ -32,7 +35,7 @@ def correct_quantization(
         calibration: Inputs, one array [N, ...] per graph input.
         n_steps: T; n = n_steps * levels_per_step.
         levels_per_step: Of the neurons: 1 for binary spikes.
-        n_samples: The first so many calibration samples, which must fit into memory layer by layer.
+        n_samples: The first so many calibration samples; fewer where a layer is large.
 
     Raises:
         PassError: n_samples or levels_per_step is below 1.
@@ -47,7 +50,9 @@ def correct_quantization(
                 hint="leave the option out for its default",
             )
     n_levels = n_steps * levels_per_step
-    fed = dict(zip(graph.inputs, (array[:n_samples] for array in calibration), strict=True))
+    largest = max(type_.size for type_ in graph.types.values())
+    n_used = min(n_samples, max(1, MAX_ENTRIES // largest))
+    fed = dict(zip(graph.inputs, (array[:n_used] for array in calibration), strict=True))
     exact: dict[str, Array] = {}
     quantised: dict[str, Array] = {}
     shifts: dict[str, Array] = {}

@@ -76,6 +76,25 @@ def _fit_streams(steps: Values, streams: list[Values]) -> tuple[Values, Values]:
     return found, np.ceil(steps / found * (1 - 1e-9))
 
 
+def _sort_results(graph: Graph) -> tuple[frozenset[str], frozenset[str]]:
+    """Return which results are sums already, or come of the input: no spikes, far larger integers.
+
+    And which are spikes, have weights of spikes, or are sums with such.
+    """
+    currents: set[str] = set()
+    on_spikes: set[str] = set()
+    for node in graph.nodes:
+        is_layer = isinstance(node.op, Conv | Dense | Scale)
+        is_current = not currents.isdisjoint(node.inputs)
+        is_sum = is_layer or isinstance(node.op, Add | Input)
+        if is_sum or (is_current and not isinstance(node.op, Neuron)):
+            currents.add(node.name)
+        takes = not is_current if is_layer else not on_spikes.isdisjoint(node.inputs)
+        if takes or isinstance(node.op, Neuron):
+            on_spikes.add(node.name)
+    return frozenset(currents), frozenset(on_spikes)
+
+
 class Steps:
     """Steps of a graph's results, in the units that its results have now.
 
@@ -91,6 +110,7 @@ class Steps:
         self.graph = graph
         self.largest = largest
         self.units: dict[str, Values] = {}
+        self._currents, self._on_spikes = _sort_results(graph)
         self.ends = {node.name: self._find_end(node) for node in graph.nodes}
         self.groups: dict[str, list[Node]] = {}
         for node in graph.nodes:
@@ -155,22 +175,6 @@ class Steps:
                 self.unit(behind.name)
         return self._divisors.get(node.name, 1.0)
 
-    def _is_current(self, name: str) -> bool:
-        """Return whether a result is a sum already, or comes of the input, and is no spikes."""
-        node = self.graph.by_name[name]
-        if isinstance(node.op, Neuron):
-            return False
-        if isinstance(node.op, Conv | Dense | Scale | Add | Input):
-            return True
-        return any(map(self._is_current, node.inputs))
-
-    def _takes_spikes(self, name: str) -> bool:
-        """Return whether the weights of a result, or of a part of a sum, are those of spikes."""
-        node = self.graph.by_name[name]
-        if isinstance(node.op, Conv | Dense | Scale):
-            return not self._is_current(node.inputs[0])
-        return isinstance(node.op, Neuron) or any(map(self._takes_spikes, node.inputs))
-
     def _find_end(self, node: Node) -> str:
         graph = self.graph
         while graph.is_only_use(node.name):
@@ -179,7 +183,7 @@ class Steps:
                 return behind.name
             if not isinstance(behind.op, PASSED_ON):
                 break
-            if self._takes_spikes(behind.name) and not self._takes_spikes(node.name):
+            if behind.name in self._on_spikes and node.name not in self._on_spikes:
                 break  # a sum with layers behind spikes, which this is no layer of
             node = behind
         return node.name
@@ -281,12 +285,12 @@ class Steps:
             np.broadcast_to(self.unit(name), shape)
             for node in self.groups[end]
             for name in node.inputs
-            if isinstance(node.op, Add) and self._takes_spikes(end) and self._passes(name, end)
+            if isinstance(node.op, Add) and end in self._on_spikes and self._passes(name, end)
         ]
         return [each.reshape(len(each), -1).min(axis=1) for each in units]
 
     def _passes(self, name: str, end: str) -> bool:
-        return not self.is_weighted(name, end) and self._is_current(name)
+        return not self.is_weighted(name, end) and name in self._currents
 
     def _multiple(self, end: str) -> Values | int:
         """Return of how many steps of its sum the step of a layer is."""

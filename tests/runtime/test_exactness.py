@@ -248,6 +248,25 @@ def test_event_engine_step_by_step(seed, name):
         np.testing.assert_array_equal(found.quiet_after, expected.quiet_after)
 
 
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_bits_depend_on_neither_threads_nor_batches(name):
+    for seed in range(4):
+        graph, _ = in_integers(seed, name)
+        (x,) = RandomNetwork(seed).inputs(11)
+        n_steps = n_run_steps(graph)
+        whole = simulate(graph, (x,), n_steps)
+        for n_threads, size in ((1, 1), (1, 4), (2, 3), (2, 11)):
+            runner = event.compile_graph(graph, n_threads=n_threads)
+            for start in range(0, len(x), size):
+                chosen = slice(start, start + size)
+                found = runner.run((x[chosen],), n_steps, count_spikes=True)
+                np.testing.assert_array_equal(found.outputs[0], whole.outputs[0][:, chosen])
+                for node in neurons(graph):
+                    np.testing.assert_array_equal(
+                        found.spike_counts[node.name], whole.spike_counts[node.name][chosen]
+                    )
+
+
 def test_what_is_sent_too_early_is_taken_back():
     """Signed neurons send more spikes than levels, and are not done when the input has ended."""
     more, later = 0, 0

@@ -1,5 +1,7 @@
 """Thresholds of least error for a number of steps, and the correction of what rounding shifts."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -113,6 +115,20 @@ def test_corrected_means_are_the_networks_own(behind):
         for field in ("weight", "scale"):
             old = getattr(graph.by_name[name].op, field, None)
             assert old is None or (old == getattr(corrected.by_name[name].op, field)).all()
+
+
+def test_the_memory_of_a_layer_is_bounded(monkeypatch):
+    graph = deep("layer")
+    x = np.random.default_rng(6).uniform(0, 1, (60, 8)).astype(np.float32)
+    largest = max(type_.size for type_ in graph.types.values())
+    module = sys.modules["spikeport.converter.passes.correct_quantization"]
+    monkeypatch.setattr(module, "MAX_ENTRIES", 20 * largest)
+    few = PASSES["correct_quantization"](graph, calibration=(x,), n_steps=4)
+    same = PASSES["correct_quantization"](graph, calibration=(x[:20],), n_steps=4)
+    np.testing.assert_array_equal(few.by_name["dense1"].op.bias, same.by_name["dense1"].op.bias)
+    monkeypatch.setattr(module, "MAX_ENTRIES", 60 * largest)
+    more = PASSES["correct_quantization"](graph, calibration=(x,), n_steps=4)
+    assert (few.by_name["dense1"].op.bias != more.by_name["dense1"].op.bias).any()
 
 
 def test_no_output_layer_of_its_own_is_left_alone():
