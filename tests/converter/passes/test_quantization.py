@@ -118,7 +118,7 @@ def test_corrected_means_are_the_networks_own(behind):
 
 
 def test_the_memory_of_a_layer_is_bounded(monkeypatch):
-    graph = deep("layer")
+    graph = deep("dense2")
     x = np.random.default_rng(6).uniform(0, 1, (60, 8)).astype(np.float32)
     largest = max(type_.size for type_ in graph.types.values())
     module = sys.modules["spikeport.converter.passes.correct_quantization"]
