@@ -112,7 +112,7 @@ def prepare(cell: Cell, folder: Path) -> tuple[Graph, Source]:
         ).graph, source
     graph = read_snn(cell.trained)
     path = folder / f"{cell.trained.stem}.keras"
-    path.write_bytes(encode_trained(graph, name=path.stem))
+    path.write_bytes(encode_trained(graph))
     spiking = convert_trained(
         path, graph, data.inputs[0], recipe=cell.recipe, n_steps=cell.n_steps
     ).graph

@@ -209,7 +209,7 @@ def _convert(
 
     used = choose_first(samples, options["calibration_samples"])
     with show_status("converting") as show, tempfile.TemporaryDirectory() as folder:
-        encoded = encode_trained(graph, name=output.stem)
+        encoded = encode_trained(graph)
         network = options["keras_output"] or Path(folder) / f"{output.stem}.keras"
         write_atomically(network, encoded)
         conversion = convert_trained(

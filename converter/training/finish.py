@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..convert import Conversion, convert
-from ..exports.keras import build_keras, layer_names
+from ..exports.keras import build_keras, encode_model, layer_names
 from ..frontends import read
 from ..ir import Array, Graph, Node, run_nodes
 from ..ir.ops import QuantizedRelu, Relu, Scale
@@ -38,7 +37,7 @@ def choose_recipe(graph: Graph) -> tuple[str, int]:
     return (CAUSAL if n_steps == 1 else EXACT), n_steps
 
 
-def encode_trained(graph: Graph, *, name: str) -> bytes:
+def encode_trained(graph: Graph) -> bytes:
     """Return a trained graph as a .keras file: plain layers, and spikeport's own activations."""
     plain = _with_uniform_bounds(graph)
     names = layer_names(plain)
@@ -53,11 +52,7 @@ def encode_trained(graph: Graph, *, name: str) -> bytes:
             return ClippedReLU(bound, leak=leaks[name], name=name)
         return find_layer(kind)(**settings)
 
-    model = build_keras(plain, create=create)
-    with tempfile.TemporaryDirectory(prefix="spikeport-") as folder:
-        path = Path(folder) / f"{name}.keras"
-        model.save(path)
-        return path.read_bytes()
+    return encode_model(build_keras(plain, create=create))
 
 
 def convert_trained(

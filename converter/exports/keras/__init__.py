@@ -18,6 +18,7 @@ from ...errors import FormatError, UnsupportedOpError
 from ...ir import Graph, Node, run
 from ...ir.ops import Input
 from ..translation import Export, find_unknown, refuse
+from .archive import encode_model
 from .draft import Create, Draft, Value, layer_names
 from .functions import FUNCTIONS
 from .rates import REPLACED, to_rates
@@ -34,7 +35,15 @@ N_SAMPLES = 4
 HINT = "Keras has no spiking neurons; `--to onnx` runs the network over time"
 HINT_LOSSY = "--lossy writes the analog network of the rates; --to onnx writes the spiking one"
 
-__all__ = ["LAYERS", "TRANSLATED", "build_keras", "encode_keras", "layer_names", "read_weights"]
+__all__ = [
+    "LAYERS",
+    "TRANSLATED",
+    "build_keras",
+    "encode_keras",
+    "encode_model",
+    "layer_names",
+    "read_weights",
+]
 
 
 def _plain_layer(kind: str, **settings: Any) -> Any:
@@ -82,7 +91,9 @@ def build_keras(graph: Graph, *, create: Create = _plain_layer) -> Any:
     outputs = [_output(draft, graph.by_name[name], values[name]) for name in graph.outputs]
     inputs = [values[name].tensor for name in graph.inputs]
     return keras.Model(
-        inputs if len(inputs) > 1 else inputs[0], outputs if len(outputs) > 1 else outputs[0]
+        inputs if len(inputs) > 1 else inputs[0],
+        outputs if len(outputs) > 1 else outputs[0],
+        name="network",  # else Keras counts models
     )
 
 
@@ -109,7 +120,7 @@ def encode_keras(graph: Graph, *, lossy: bool = False) -> Export:
     refuse(find_unknown(graph, TRANSLATED, "Keras"), "Keras", hint=HINT)
     if losses and not lossy:
         refuse(losses, "Keras", hint=HINT_LOSSY)
-    data = _save(build_keras(graph))
+    data = encode_model(build_keras(graph))
     error = _compare(graph, data)
     if not error < TOLERANCE:
         raise FormatError(
@@ -123,13 +134,6 @@ def encode_keras(graph: Graph, *, lossy: bool = False) -> Export:
         f"inputs {names}; {what}; loaded and compared, relative error {error:.1e}",
     )  # fmt: skip
     return Export({".keras": data}, losses, notes)
-
-
-def _save(model: Any) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="spikeport-") as folder:
-        path = Path(folder) / "model.keras"
-        model.save(path)
-        return path.read_bytes()
 
 
 def _compare(graph: Graph, data: bytes) -> float:

@@ -86,6 +86,22 @@ def test_weights_come_back_bit_for_bit(sample_graphs):
                 np.testing.assert_array_equal(one, other)
 
 
+def test_same_graph_same_bytes(sample_graphs, monkeypatch):
+    import datetime
+
+    graph = next(iter(sample_graphs.values()))
+    first = encode_keras(graph).files[".keras"]
+    later = datetime.datetime.now() + datetime.timedelta(days=3)
+
+    class Later(datetime.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return later
+
+    monkeypatch.setattr("datetime.datetime", Later)
+    assert encode_keras(graph).files[".keras"] == first
+
+
 def test_depthwise_and_grouped_weights_come_back():
     for groups, n_out, strides in ((4, 8, (1, 1)), (2, 6, (1, 1)), (4, 4, (1, 2)), (1, 3, (2, 2))):
         weight = draw(n_out, 4 // groups, 3, 2)

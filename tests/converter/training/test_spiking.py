@@ -31,7 +31,7 @@ def converted(tiny_source, tmp_path_factory):
         student.inner.get_layer(student.activations[name]).leak.assign([leak])
     graph = trained_graph(student, tiny_source.graph)
     path = tmp_path_factory.mktemp("spiking") / "trained.keras"
-    path.write_bytes(encode_trained(graph, name="trained"))
+    path.write_bytes(encode_trained(graph))
     return student, path, convert_trained(path, graph, data.inputs).graph
 
 

@@ -189,7 +189,7 @@ def test_surrogate_gradients_train_what_the_simulator_runs(tiny_source, tmp_path
     chosen = choose_constraints(("surrogate",), {"surrogate": {"n_steps": 3}})
     result = train(tiny_source, data, chosen, settings)
     path = tmp_path / "s.keras"
-    path.write_bytes(encode_trained(result.graph, name="s"))
+    path.write_bytes(encode_trained(result.graph))
     conversion = convert_trained(path, result.graph, data.inputs)
     assert conversion.graph.metadata["n_steps"] == 3
     assert conversion.graph.metadata["recipe"] == "trained"
@@ -337,7 +337,7 @@ def test_levels_of_an_earlier_training_stay(tiny_source, tmp_path):
     data = samples()
     path = tmp_path / "levels.keras"
     first = train(tiny_source, data, qcfs(n_levels=2), dataclasses.replace(QUICK, n_epochs=1))
-    path.write_bytes(encode_trained(first.graph, name="levels"))
+    path.write_bytes(encode_trained(first.graph))
     chosen = choose_constraints(("weight_clipping",), {"weight_clipping": {"limit": 0.3}})
     again = train(read(path), data, chosen, QUICK, validation=data)
     (outputs,) = run(again.graph, (data.inputs,))
