@@ -237,9 +237,9 @@ def describe_kept(spiking: Graph, trained: Graph, inputs: tuple[Any, ...]) -> st
     n_samples = len(inputs[0])
     found = evaluate(spiking, inputs, ann=lambda arrays: run(trained, arrays))
     share = 0.0 if found.agreement is None else found.agreement[-1]
-    text = (
-        f"{round(share * n_samples)} of {n_samples} training samples are decided as by the trained "
-        "network"
+    simulated = trained.metadata.get("trained", {}).get("as") == "surrogate"
+    text = f"{round(share * n_samples)} of {n_samples} training samples are decided as by the " + (
+        "analog network of the trained spikes' rates" if simulated else "trained network"
     )
     n_ties, n_tied = count_ties(trained, inputs)
     if n_ties:
