@@ -52,6 +52,7 @@ class LayerReport:
             worse what is inherited: 0 where it brings the currents closer to the ANN's.
         threshold: What a threshold is worth, in units of activation that a spike stands for: 1
             where nothing is wrong.
+        busiest: Largest share of all that it can fire that a neuron does fire on a sample.
         is_output: A layer of outputs: without neurons, of which only the currents are looked at.
     """
 
@@ -65,6 +66,7 @@ class LayerReport:
     inherited: float
     causes: Mapping[str, float]
     threshold: float
+    busiest: float
     is_output: bool = False
 
 
@@ -148,7 +150,7 @@ class Sums:
         self.most_spikes: Counts | int = 0
         self.most_active: Array | int = 0
         self.moments = np.zeros(5)  # of a, r: sums of a, r, a a, r r, a r
-        self.n_steps = 1
+        self.n_steps = self.most = 1
         self.threshold = 1.0
 
     def add(
@@ -194,7 +196,7 @@ class Sums:
             rate if levels.loses else quantised,
             rate,
         )
-        self.n_steps = n_steps
+        self.n_steps, self.most = n_steps, levels.most
         self.threshold = float(np.mean(levels.threshold * gain))
         self.n_saturated += int((counts == levels.most).sum())
         self.most_spikes = np.maximum(self.most_spikes, counts.max(axis=0))
@@ -238,5 +240,6 @@ class Sums:
             inherited=errors["inherited"],
             causes={cause: errors[cause] for cause in CAUSES},
             threshold=self.threshold,
+            busiest=float(np.max(self.most_spikes)) / self.most,
             is_output=self.is_output,
         )

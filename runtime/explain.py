@@ -38,6 +38,8 @@ BLOCK = 32
 
 TOLERATED = 0.02
 """How far a threshold may be from one unit of activation: those of integers are rounded."""
+BUSY = 0.5
+"""Of all that a neuron can fire: where none does on any sample, thresholds are too high."""
 EXPLAINED = (
     IntegrateFire, LeakyFire, WaitFire, FirstSpikeFire, SignedFire, Burst, BinaryWeighted,
 )  # fmt: skip
@@ -103,6 +105,11 @@ class Explanation:
             return (
                 f"convert again, or {verb} the threshold: it is {layer.threshold:.3g} of what a "
                 "spike stands for"
+            )
+        if cause == "quantisation" and layer.busiest < BUSY:
+            return (
+                f"{self.advice[cause]}, or calibrate with samples like these: thresholds are so "
+                f"high that no neuron fires more than {100 * layer.busiest:.0f} % of what it can"
             )
         return self.advice[cause]
 

@@ -62,7 +62,8 @@ class BinaryWeighted(Neuron):
 
     The same numbers as Burst with n_levels = 2^n_bits - 1, in at most n_bits spikes.
 
-    Source: H-MT, the hybrid multi-threshold neuron of AAAI 2026, as this project's notes give it.
+    Source: successive approximation within a step, as in the hybrid multi-threshold neuron (H-MT,
+    AAAI 2026).
 
     Attributes:
         n_bits: 1 to 16. `threshold` is that of the smallest spike.

@@ -167,6 +167,23 @@ def test_advice_about_weights(passes, steps_run, expected):
     assert advise(graph, steps_run=steps_run)["weights"].startswith(expected)
 
 
+def test_thresholds_that_no_neuron_needs_are_named():
+    """Units three times too large: 0.75 is a rate of 1/4, 1 of 4; 0.6 is one, too."""
+    ann, snn = pair([dense(1), Relu()], [dense(1), neuron()])
+    unit = np.full(1, 3, np.float32)
+    scaled = dataclasses.replace(snn.by_name["n0"], op=dense(1 / 3), unit=unit)
+    fires = dataclasses.replace(snn.by_name["n1"], unit=unit)
+    snn = snn.replace(nodes=(snn.by_name["x"], scaled, fires))
+    found = run((ann, snn), 0.6)
+    assert parts(found.layers[0]) == {"quantisation": 0.25}
+    assert found.layers[0].busiest == 0.25
+    assert found.sentence.endswith(
+        "take more steps (--n-steps 8), or calibrate with samples like these: thresholds are so "
+        "high that no neuron fires more than 25 % of what it can"
+    )
+    assert "so high" not in run(pair([dense(1), Relu()], [dense(1), neuron()]), 0.6).sentence
+
+
 def test_advice_about_leaks():
     entries = [{"name": "calibrate_neurons", "options": {"leak": 0.1, "refractory": 0}}]
     _, graph = pair([Relu()], [neuron()], passes=entries)
