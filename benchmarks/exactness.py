@@ -153,7 +153,7 @@ def to_markdown(results: list[Any], settled: list[Any]) -> str:
 @click.option("--networks", default="mlp,lenet,vgg,resnet", show_default=True)
 @click.option("--recipes", default=",".join(KINDS), show_default=True)
 @click.option("--steps", default="4,8,16", show_default=True)
-@click.option("--images", default=1000, show_default=True, help="The first of the test split.")
+@click.option("--images", default=10000, show_default=True, help="The first of the test split.")
 @click.option("--settle", "n_settle", default=100, show_default=True, help="Images; 0 for none.")
 def main(networks: str, recipes: str, steps: str, images: int, n_settle: int) -> None:
     """Measure and write the results."""
