@@ -17,6 +17,9 @@ from spikeport.converter.ir import Graph
 N_TIMED = 500
 """Images of the time per image; one thread, CPU time."""
 N_CALIBRATION = 1000
+N_NOISE = 300
+"""As many samples of noise as `binarize --post-training` takes where there are no data."""
+WITHOUT_DATA = "binary weights, untrained, no data: thresholds of noise"
 N_HELD_BACK = 5000
 BATCH = 100
 Images = tuple[tuple[Any, ...], Any]
@@ -61,7 +64,8 @@ def list_untrained(network: str) -> list[Cell]:
         settings = {"binarize_weights": {"correct": correct}}
         route = f"binary weights, untrained, correction: {correct}"
         cells.append(Cell(network, route, "binary", 16, settings))
-    return cells
+    settings = {"binarize_weights": {"correct": "none"}}
+    return [*cells, Cell(network, WITHOUT_DATA, "binary", 16, settings)]
 
 
 def list_trained(path: Path, record: dict[str, Any], graph: Graph) -> list[Cell]:
@@ -107,8 +111,12 @@ def prepare(cell: Cell, folder: Path) -> tuple[Graph, Source]:
     data = load_data("fashion-mnist:train", ((28, 28, 1),), limit=N_CALIBRATION)
     if cell.trained is None:
         source = read(weights_path(cell.network))
+        samples = data.inputs
+        if cell.route == WITHOUT_DATA:
+            noise = np.random.default_rng(0).uniform(0, 1, (N_NOISE, *samples[0].shape[1:]))
+            samples = (noise.astype(np.float32),)
         return convert(
-            source, data.inputs, recipe=cell.recipe, n_steps=cell.n_steps, options=cell.settings
+            source, samples, recipe=cell.recipe, n_steps=cell.n_steps, options=cell.settings
         ).graph, source
     graph = read_snn(cell.trained)
     path = folder / f"{cell.trained.stem}.keras"

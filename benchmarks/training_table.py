@@ -13,6 +13,18 @@ HEAD = (
 ROUTES = {
     "converted, `rate`": ("vgg", "converted", "rate", 8),
     "converted, `exact`, 5 x 4 steps": ("vgg", "converted", "exact", 4),
+    "binary weights, untrained, no data": (
+        "vgg",
+        "binary weights, untrained, no data: thresholds of noise",
+        "binary",
+        16,
+    ),
+    "binary weights, untrained, 1000 samples": (
+        "vgg",
+        "binary weights, untrained, correction: moments",
+        "binary",
+        16,
+    ),
     "QCFS, 4 levels, exact, 5 x 4 steps": ("vgg", "vgg-qcfs4", "trained_exact", 4),
     "the same in 8-bit integers": ("vgg", "vgg-qcfs4", "trained_integer", 4),
     "QCFS, 2 levels, exact, 5 x 2 steps": ("vgg", "vgg-qcfs2", "trained_exact", 2),
