@@ -11,7 +11,15 @@ import click
 from click.core import ParameterSource
 
 from .auto import AUTO, refuse_search_options, run_search
-from .inputs import DATA_HELP, SHAPE_HELP, input_options, load_samples, read_model, resolve_reading
+from .inputs import (
+    DATA_HELP,
+    SHAPE_HELP,
+    input_options,
+    load_samples,
+    read_model,
+    resolve_reading,
+    warn_of_pixels,
+)
 from .screen import make_console, show_status
 
 RECIPE_HELP = (
@@ -160,6 +168,7 @@ def convert(
         calibration, source.graph, calibration_samples, labels=False, n_steps=n_steps, **reading
     )
     _expect_samples(calibration, len(data.inputs[0]), calibration_samples)
+    warn_of_pixels(calibration, source.graph, data.inputs)
     with show_status("reading") as show:
         conversion = run(
             source,

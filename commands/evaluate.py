@@ -244,10 +244,11 @@ def _calibrate_exit(
     """Calibrate early exit; return it and what it was calibrated on."""
     from ..converter.convert import describe_samples
     from ..converter.ir.types import DEFAULT_N_STEPS
-    from ..runtime.held_back import calibrate_exit, check_disjoint, held_back
+    from ..runtime.held_back import calibrate_exit, check_disjoint, check_enough, held_back
 
     skipped = held_back(graph, held.inputs, describe_samples)
     inputs = tuple(array[skipped:] for array in held.inputs)
+    check_enough(held.name, len(inputs[0]), skipped)
     labels = None if held.labels is None or samples.labels is None else held.labels[skipped:]
     check_disjoint(inputs, samples.inputs)
     with show_progress("calibrating", len(inputs[0])) as show:

@@ -73,7 +73,7 @@ def explain(
         return
     click.echo(found.sentence)
     fed = "" if encoder is None else f", code {code}"
-    click.echo(f"{snn} on {samples.name}, {found.n_samples} samples, T = {found.n_steps}{fed}")
+    click.echo(f"{snn} on {samples.name}, T = {found.n_steps}{fed}")
     for table in explanation_tables(found):
         make_console().print(table)
 

@@ -76,9 +76,19 @@ def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def read_model(model: str, shapes: tuple[str, ...] = ()) -> Source:
     """Read a file or a shipped network; `shapes` as --input-shape gives them."""
-    from ..converter.frontends import parse_input_shapes, read
-    from ..models.registry import find_model
+    import difflib
 
+    from ..converter.errors import FormatError
+    from ..converter.frontends import parse_input_shapes, read
+    from ..models.registry import MODELS, find_model
+
+    if not Path(model).suffix and not Path(model).exists() and model not in MODELS:
+        nearest = difflib.get_close_matches(model.lower(), MODELS, n=1)
+        if nearest:
+            raise FormatError(
+                f"{model}: no such file or shipped network, expected one of {', '.join(MODELS)}",
+                hint=f"did you mean {nearest[0]}?",
+            )
     return read(find_model(model), parse_input_shapes(shapes))
 
 
@@ -148,6 +158,27 @@ def resolve_reading(graph: Graph, reading: dict[str, Any]) -> dict[str, Any]:
     others = {name: value for name, value in reading.items() if name not in names}
     given = [reading.get(name) for name in names]
     return {**others, "preprocessing": choose_preprocessing(read_preprocessing(graph), *given)}
+
+
+def warn_of_pixels(spec: str, graph: Graph, inputs: tuple[Any, ...]) -> None:
+    """Warn of pixels 0..255 that nothing scales, neither an option nor the network itself."""
+    from ..converter.ir.ops import BatchNorm, Identity, Pad, Reshape, Scale, Transpose
+
+    for name, array in zip(graph.inputs, inputs, strict=True):
+        part = array[:100]
+        if part.min() < 0 or not 128 <= part.max() <= 255 or (part % 1).any():
+            continue
+        front, readers = [name], []
+        for node in graph.nodes:
+            if any(operand in front for operand in node.inputs):
+                is_layout = isinstance(node.op, (Identity, Pad, Reshape, Transpose))
+                (front if is_layout else readers).append(node.name)
+        if not any(isinstance(graph.by_name[name].op, (Scale, BatchNorm)) for name in readers):
+            click.echo(
+                f"Warning: {spec}: values are pixels 0..255 and reach the network as they are; if "
+                "it was trained on 0..1, add --preprocess unit",
+                err=True,
+            )
 
 
 def _shapes(graph: Graph) -> tuple[tuple[int, ...], ...]:

@@ -97,8 +97,7 @@ def find(
     if isinstance(name, str) and name in table:
         return table[name]
     nearest = difflib.get_close_matches(str(name), table, n=1, cutoff=0.4)
-    offer = f"did you mean {nearest[0]}? " if nearest else ""
     raise error(
         f"{kind} {name!r}: does not exist, expected one of {', '.join(table)}",
-        hint=f"{offer}the names are {', '.join(table)}",
+        hint=f"did you mean {nearest[0]}?" if nearest else f"the names are {', '.join(table)}",
     )

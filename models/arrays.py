@@ -147,11 +147,30 @@ def _check_layout(path: Path, key: str, array: npt.NDArray[Any], shape: Shape) -
     if array.ndim != len(shape) + 1 or array.shape[1:] != shape:
         raise DataError(
             f"{path}: {key} has shape {array.shape}, expected (N, {', '.join(map(str, shape))})",
-            hint="samples first, then exactly the layout that the source model takes",
+            hint=_layout_hint(key, array.shape, shape),
         )
     if not len(array):
         raise DataError(f"{path}: {key} has no samples, expected at least one", hint="add data")
     return array
+
+
+def _layout_hint(key: str, found: Shape, wanted: Shape) -> str:
+    """Return how an array becomes what the network takes, where that is plain to see."""
+    name = f"numpy.savez(path, {key}="
+    if (*found[1:], 1) == wanted and len(wanted) > 1:
+        return f"an axis for the channel is missing: {name}{key}[..., None], y=y)"
+    if (1, *found[1:]) == wanted and len(wanted) > 1:
+        return f"an axis for the channel is missing: {name}{key}[:, None], y=y)"
+    if len(found) == len(wanted) + 1 > 2:
+        moved = {"first": (*found[2:], found[1]), "last": (found[-1], *found[1:-1])}
+        for place, shape in moved.items():
+            if shape == wanted and len(set(wanted)) > 1:
+                axes = "1, -1" if place == "first" else "-1, 1"
+                move = f"numpy.moveaxis({key}, {axes})"
+                return f"channels stand {place}: {name}{move}, y=y)"
+    if found == wanted:
+        return f"a single sample needs an axis in front: {name}{key}[None])"
+    return "samples first, then exactly the layout that the source model takes"
 
 
 def _check_lengths(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -184,7 +203,14 @@ def _check_labels(path: Path, labels: npt.NDArray[Any], n_samples: int) -> npt.N
         raise DataError(
             f"{path}: y has shape {labels.shape} and dtype {labels.dtype}, expected "
             f"({n_samples},) integers",
-            hint="one class index per sample, for one-hot labels save y.argmax(axis=1); leave y "
-            "out where accuracy is not wanted",
+            hint=f"{_label_hint(labels, n_samples)}; leave y out where accuracy is not wanted",
         )
     return labels.astype(np.int64)
+
+
+def _label_hint(labels: npt.NDArray[Any], n_samples: int) -> str:
+    if labels.shape == (n_samples,) and labels.dtype.kind == "f":
+        return "one class index per sample: save y.astype('int64')"
+    if labels.ndim == 2:
+        return "one class index per sample, for one-hot labels save y.argmax(axis=1)"
+    return "one class index per sample"

@@ -26,7 +26,7 @@ from .events import SUFFIXES, Recordings, find_layout, read_steps
 from .fashion_mnist import Images
 from .images import IMAGE_SUFFIXES, find_readable, list_files, read_image
 from .images import Images as Files
-from .named import Pixels, list_layouts, load_named
+from .named import KERAS, Pixels, list_layouts, load_named
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def open_data(
     elif path.suffix.lower() == ".npz":
         data = open_npz(path, wanted, limit, labels=labels)
     else:
-        raise DataError(f"{spec}: no such data, expected {FORMS}", hint="check the spelling")
+        raise DataError(f"{spec}: no such data, expected {FORMS}", hint=_form_hint(spec, path))
     data = data if labels else dataclasses.replace(data, labels=None)
     if preprocessing == NO_PREPROCESSING:
         return data
@@ -141,6 +141,20 @@ def open_data(
     pairs = zip(data.inputs, shapes, strict=True)
     inputs = tuple(_Preprocessed(array, preprocessing, shape) for array, shape in pairs)
     return OpenedData(inputs, data.labels, f"{data.name}, {preprocessing}")
+
+
+def _form_hint(spec: str, path: Path) -> str:
+    """Return what `spec`, which is none of the forms of data, was probably meant to be."""
+    name, colon, split = spec.partition(":")
+    if path.suffix.lower() == ".npy":
+        return "give the folder with x.npy and y.npy, or numpy.savez('data.npz', x=..., y=...)"
+    if name.lower().replace("_", "-") in {"fashion-mnist", "fashionmnist"}:
+        return f"did you mean fashion-mnist:{split or 'test'}?"
+    if name.lower() in KERAS:
+        return f"did you mean keras:{name.lower()}:{split or 'test'}?"
+    if path.suffix.lower() in {".keras", ".h5", ".onnx", ".snn"}:
+        return "this is the file of a network; data are numpy.savez('data.npz', x=..., y=...)"
+    return "check the spelling" + ("" if colon else "; a folder has to exist")
 
 
 def _no_time(spec: str) -> DataError:

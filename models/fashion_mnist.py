@@ -78,7 +78,8 @@ def load(split: str, *, shipped: bool = False) -> Images:
     """
     if split not in SPLITS:
         raise DataError(
-            f"fashion-mnist:{split}: no such split, expected one of {', '.join(SPLITS)}",
+            f"{f'fashion-mnist:{split}'.rstrip(':')}: no such split, expected one of "
+            f"{', '.join(SPLITS)}",
             hint="write fashion-mnist:test or fashion-mnist:train",
         )
     folder = None if shipped else find_full_set()

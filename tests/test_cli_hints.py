@@ -1,0 +1,80 @@
+"""What a tired user is told: pixels that nothing scales, names that are nearly right."""
+
+import numpy as np
+import pytest
+
+from spikeport.models.datasets import load_data
+
+from .test_cli import TEST, fails, spikeport
+
+WARNING = "values are pixels 0..255 and reach the network as they are"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with the same 40 images as pixels and scaled to 0..1."""
+    folder = tmp_path_factory.mktemp("hints")
+    images = load_data(TEST, ((28, 28, 1),), limit=40, shipped=True)
+    pixels = np.round(images.inputs[0] * 255).astype(np.uint8)
+    np.savez(folder / "pixels.npz", x=pixels, y=images.labels)
+    np.savez(folder / "scaled.npz", x=images.inputs[0], y=images.labels)
+    return folder
+
+
+def convert(folder, data, *more):
+    return spikeport("convert", "mlp.onnx", "--calibration", folder / data, "--recipe", "classic",
+                     "-o", folder / "out.snn", *more)  # fmt: skip
+
+
+def test_pixels_that_nothing_scales(folder):
+    output = convert(folder, "pixels.npz")
+    assert WARNING in output
+    assert "add --preprocess unit" in output
+
+
+@pytest.mark.parametrize(
+    ("data", "more"), [("pixels.npz", ("--preprocess", "unit")), ("scaled.npz", ())]
+)
+def test_no_warning_where_images_are_scaled(folder, data, more):
+    assert "Warning" not in convert(folder, data, *more)
+
+
+def test_no_warning_where_the_network_scales():
+    from spikeport.commands.inputs import warn_of_pixels
+    from spikeport.converter.ir import Graph, Node
+    from spikeport.converter.ir.ops import Flatten, Input, Scale
+
+    pixels = (np.arange(256, dtype=np.float32).reshape(1, 16, 16),)
+    front = Node("image", Input((16, 16)), ())
+    scale = Node("scaled", Scale(np.float32([[1 / 255]]), np.float32([[0]])), ("image",))
+    plain = Graph((front, Node("flat", Flatten(), ("image",))), ("image",), ("flat",))
+    scaled = Graph((front, scale, Node("flat", Flatten(), ("scaled",))), ("image",), ("flat",))
+    seen: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("click.echo", lambda text, err: seen.append(text))
+        warn_of_pixels("data", scaled, pixels)
+        assert seen == []
+        warn_of_pixels("data", plain, pixels)
+    assert WARNING in seen[0]
+
+
+def test_early_exit_on_samples_that_the_conversion_saw(folder):
+    convert(folder, "scaled.npz")
+    output = fails("evaluate", folder / "out.snn", "--data", TEST, "--shipped", "--limit", 50,
+                   "--early-exit", 0.01, "--exit-data", folder / "scaled.npz")  # fmt: skip
+    assert "0 held-back samples behind the 40 that the conversion was calibrated on" in output
+    assert "convert with fewer --calibration-samples" in output
+
+
+def test_a_shipped_network_nearly_named():
+    output = fails("check", "Lenet")
+    assert "Lenet: no such file or shipped network, expected one of mlp, lenet" in output
+    assert "did you mean lenet?" in output
+    assert "no such file, expected a file" in fails("check", "something")
+
+
+def test_names_are_listed_once(folder):
+    output = fails("convert", "mlp.onnx", "--calibration", TEST, "-o", folder / "a.snn", "--recipe",
+                   "rte")  # fmt: skip
+    assert output.count("trained_exact") == 1
+    assert output.endswith("Hint: did you mean rate?\n")
