@@ -29,6 +29,8 @@ RECIPE_HELP = (
 )
 TARGET_HELP = "auto: accuracy-drop=POINTS, n-steps=N; repeatable.  [default: accuracy-drop=0.5]"
 CANDIDATES_HELP = "auto: recipes to search, with commas between; default: all with spikes 0 or 1."
+MAX_METADATA = 300
+"""Characters that `inspect` shows of a value; files have all of it."""
 KEEP_HELP = "Keep a node without a spiking translation analog; repeatable."
 
 
@@ -205,19 +207,24 @@ def _expect_samples(calibration: str, n_found: int, n_asked: int) -> None:
 
 
 @click.command()
+@click.argument("names", nargs=-1, metavar="[RECIPE]...")
 @click.option("--cite", is_flag=True, help="Print the publications behind each recipe, too.")
-def recipes(cite: bool) -> None:
+def recipes(names: tuple[str, ...], cite: bool) -> None:
     """List the recipes: what they keep, cost and cite, their passes and options for --set.
 
     \b
     Example:
       spikeport recipes
-      spikeport recipes --cite
+      spikeport recipes rate exact --cite
     """  # noqa: D301
+    from ..converter.errors import find
     from ..converter.recipes import RECIPES, choose_options, format_value
     from ..converter.references import find_citations
 
-    for name, recipe in RECIPES.items():
+    chosen = {name: find(RECIPES, name, "recipe") for name in names or RECIPES}
+    for place, (name, recipe) in enumerate(chosen.items()):
+        if place:
+            click.echo()
         click.echo(f"{name}: {recipe.summary} ({recipe.source})")
         click.echo(f"  keeps {recipe.keeps}")
         click.echo(f"  costs {recipe.costs}")
@@ -251,4 +258,23 @@ def inspect(file: str, shapes: tuple[str, ...]) -> None:
     if is_spiking and analog_nodes(graph):
         click.echo(f"stays analog: {', '.join(analog_nodes(graph))}")
     for key, value in graph.metadata.items():
-        click.echo(f"{key}: {value if isinstance(value, str) else json.dumps(value)}")
+        click.echo("\n".join(_describe(key, value)))
+
+
+def _describe(key: str, value: Any) -> list[str]:
+    """Return what the metadata say about `key`, in lines; a pass of the conversion is a line."""
+    if key == "passes" and isinstance(value, list):
+        return ["passes:", *(f"  {_describe_pass(entry)}" for entry in value)]
+    text = value if isinstance(value, str) else json.dumps(value)
+    return [f"{key}: {text if len(text) <= MAX_METADATA else text[:MAX_METADATA] + ' ...'}"]
+
+
+def _describe_pass(entry: Any) -> str:
+    from ..converter.recipes import format_value
+
+    match entry:
+        case {"name": str(name), "options": dict(options)}:
+            shown = [f"{key}={format_value(value)}" for key, value in options.items()]
+            return " ".join([name, *shown])
+        case _:  # another program's file
+            return json.dumps(entry)

@@ -248,7 +248,7 @@ def _calibrate_exit(
 
     skipped = held_back(graph, held.inputs, describe_samples)
     inputs = tuple(array[skipped:] for array in held.inputs)
-    check_enough(held.name, len(inputs[0]), skipped)
+    check_enough(len(inputs[0]), skipped)
     labels = None if held.labels is None or samples.labels is None else held.labels[skipped:]
     check_disjoint(inputs, samples.inputs)
     with show_progress("calibrating", len(inputs[0])) as show:

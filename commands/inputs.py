@@ -168,7 +168,7 @@ def warn_of_pixels(spec: str, graph: Graph, inputs: tuple[Any, ...]) -> None:
         part = array[:100]
         if part.min() < 0 or not 128 <= part.max() <= 255 or (part % 1).any():
             continue
-        front, readers = [name], []
+        front, readers = [name], list[str]()
         for node in graph.nodes:
             if any(operand in front for operand in node.inputs):
                 is_layout = isinstance(node.op, (Identity, Pad, Reshape, Transpose))

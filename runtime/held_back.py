@@ -60,7 +60,7 @@ def calibrate_exit(
     check_settings(n_steps=n_steps, batch_size=batch_size, engine=engine, n_threads=n_threads)
     check_run(graph, n_steps, early_exit=True)
     check_samples(graph, inputs, labels, encoder.shapes(graph, n_steps) if encoder else None)
-    check_enough("early exit", len(inputs[0]), 0)
+    check_enough(len(inputs[0]))
     readout = read_readouts(graph)[0]
     runner = ENGINES[engine](
         graph, n_threads=count_cores() if n_threads is None else n_threads, encoder=encoder
@@ -113,11 +113,10 @@ def check_disjoint(inputs: tuple[Samples, ...], other: tuple[Samples, ...]) -> N
         )
 
 
-def check_enough(data: str, n_samples: int, n_seen: int) -> None:
+def check_enough(n_samples: int, n_seen: int = 0) -> None:
     """Check that early exit has samples to be calibrated on.
 
     Args:
-        data: What they are, for the message.
         n_samples: How many are held back.
         n_seen: How many more there are, on which the conversion was calibrated.
 
@@ -127,11 +126,11 @@ def check_enough(data: str, n_samples: int, n_seen: int) -> None:
     if n_samples >= MIN_SAMPLES:
         return
     seen = f" behind the {n_seen} that the conversion was calibrated on" if n_seen else ""
+    fewer = ", or convert with fewer --calibration-samples" if n_seen else ""
     raise DataError(
-        f"{data}: {n_samples} held-back samples{seen}, expected at least {MIN_SAMPLES}",
-        hint="convert with fewer --calibration-samples, or give other --exit-data"
-        if n_seen
-        else "a loss of 0.001 needs thousands; see --exit-samples",
+        f"early exit: {n_samples} held-back samples, expected at least {MIN_SAMPLES}{seen}",
+        hint=f"give more --exit-samples or other --exit-data{fewer}; a loss of 0.001 needs "
+        "thousands",
     )
 
 

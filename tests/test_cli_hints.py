@@ -62,8 +62,8 @@ def test_early_exit_on_samples_that_the_conversion_saw(folder):
     convert(folder, "scaled.npz")
     output = fails("evaluate", folder / "out.snn", "--data", TEST, "--shipped", "--limit", 50,
                    "--early-exit", 0.01, "--exit-data", folder / "scaled.npz")  # fmt: skip
-    assert "0 held-back samples behind the 40 that the conversion was calibrated on" in output
-    assert "convert with fewer --calibration-samples" in output
+    assert "0 held-back samples, expected at least 10 behind the 40 that the conversion" in output
+    assert "or convert with fewer --calibration-samples" in output
 
 
 def test_a_shipped_network_nearly_named():
@@ -78,3 +78,31 @@ def test_names_are_listed_once(folder):
                    "rte")  # fmt: skip
     assert output.count("trained_exact") == 1
     assert output.endswith("Hint: did you mean rate?\n")
+
+
+def test_inspect_shows_a_pass_per_line_and_cuts_what_is_long(tmp_path):
+    import dataclasses
+
+    from spikeport.converter.exports.snn import read_snn, write_snn
+
+    spikeport("convert", "mlp.onnx", "--calibration", TEST, "--shipped", "--recipe", "classic",
+              "-o", tmp_path / "a.snn")  # fmt: skip
+    graph = read_snn(tmp_path / "a.snn")
+    passes = [*graph.metadata["passes"], {"foreign": 1}]
+    more = {**graph.metadata, "passes": passes, "caps": [0.5] * 1000}
+    write_snn(dataclasses.replace(graph, metadata=more), tmp_path / "a.snn")
+    lines = spikeport("inspect", tmp_path / "a.snn").splitlines()
+    shown = lines.index("passes:") + 1
+    assert "  normalize_weights per_channel=false percentile=99.9 rule=activations" in lines
+    assert lines[shown + len(passes) - 1] == '  {"foreign": 1}'
+    caps = next(line for line in lines if line.startswith("caps: "))
+    assert len(caps) == len("caps: ") + 300 + len(" ...")
+
+
+def test_recipes_by_name():
+    output = spikeport("recipes", "light", "exact")
+    assert [line.split(":")[0] for line in output.splitlines() if line[:1].strip()] == [
+        "light",
+        "exact",
+    ]
+    assert "did you mean light?" in fails("recipes", "ligth")
