@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ..converter.ir import Array, Graph, Neuron, Node, run_nodes
+from ..converter.ir import AddOnce, Array, Graph, Neuron, Node, run_nodes
 from ..converter.ir.ops import Conv, Dense, QuantizedRelu, Relu
 from .advice import read_options
 from .error_split import Currents, Sums, levels_of
@@ -28,7 +28,7 @@ class Split:
     def __init__(self, graph: Graph, ann: Graph, layers: Sequence[Node], n_steps: int) -> None:
         self.graph, self.ann, self.n_steps = graph, ann, n_steps
         self.layers = layers
-        self.outputs = _find_outputs(graph, ann)
+        self.outputs = {node: _find_sum(graph, node) for node in _find_outputs(graph, ann)}
         self.sums = {node.name: Sums() for node in self.layers}
         self.sums |= {node.name: Sums(is_output=True) for node in self.outputs}
         schedule = read_schedule(graph)
@@ -80,9 +80,11 @@ class Split:
                 levels,
                 _activation(self.ann, node.name, unit),
             )
-        for node in self.outputs:
-            unit = _unit(self.graph, node.name)
-            means = (values[node.name] * self.flows * unit for values in (exact, real))
+        for node, total in self.outputs.items():
+            unit = _unit(self.graph, total)
+            if total not in self.graph.outputs:  # their units make up for the longer run
+                unit = unit * self.flows
+            means = (values[total] * unit for values in (exact, real))
             self.sums[node.name].add_output(wanted[node.name], *means)
 
     def _gain(self, node: Node) -> Array | np.float32:
@@ -104,6 +106,13 @@ def _find_outputs(graph: Graph, ann: Graph) -> list[Node]:
         if node.name in ahead or isinstance(node.op, Conv | Dense | Neuron):
             ahead.update(node.inputs)
     return found[::-1]
+
+
+def _find_sum(graph: Graph, node: Node) -> str:
+    """Return the result of a layer with its bias, which comes behind it under a schedule."""
+    while graph.is_only_use(node.name) and isinstance(graph.consumers[node.name][0].op, AddOnce):
+        (node,) = graph.consumers[node.name]
+    return node.name
 
 
 def _activation(ann: Graph, name: str, unit: Array | np.float32) -> Callable[[Array], Array]:

@@ -9,6 +9,7 @@ from spikeport.converter.convert import convert
 from spikeport.converter.frontends import read
 from spikeport.converter.ir import Graph, IntegrateFire, LeakyFire, Neuron, Node, Reset
 from spikeport.converter.ir.ops import Conv, Dense, Input, QuantizedRelu, Relu
+from spikeport.converter.passes import PASSES
 from spikeport.models.datasets import load_data
 from spikeport.models.registry import weights_path
 from spikeport.runtime.advice import advise
@@ -93,6 +94,21 @@ def test_wrong_outputs_are_named_by_hand():
     assert found.worst == (outputs, "weights")
     assert "cost most, 200.0 % of the outputs; " in found.sentence
     assert [layer.node for layer in found.neurons] == ["n1"]
+
+
+@pytest.mark.parametrize("bias", [0, 1])
+def test_outputs_of_a_schedule_by_hand(bias):
+    """2 of 4 twice, and a bias that comes once, behind the layer; the run is twice as long."""
+    ops = [dense(1), Relu(), dense(1), Relu(), dense(1, bias)]
+    ann, snn = pair(ops, [dense(1), neuron(), dense(1), neuron(), dense(1, bias)])
+    scheduled = PASSES["schedule_neurons"](snn, n_steps=4)
+    found = run((ann, scheduled), 0.5, n_steps=8)
+    assert [layer.node for layer in found.layers] == ["n1", "n3", "n4"]
+    assert [parts(layer) for layer in found.layers] == [{}, {}, {}]
+    ann, _ = pair([*ops[:-1], dense(1, 2)], ops)
+    found = run((ann, scheduled), 0.5, n_steps=8)
+    wrong = round((2 - bias) / 2.5, 4)
+    assert parts(found.layers[-1]) == {"correction": wrong, "weights": wrong}
 
 
 def test_charge_that_is_held_back_is_no_error():
