@@ -83,7 +83,10 @@ def show_search() -> Iterator[Callable[[int, str], None]]:
 
 @contextlib.contextmanager
 def show_epochs() -> Iterator[tuple[Any, ...]]:
-    """Yield callbacks of Keras that show on a terminal how far an epoch of a training is."""
+    """Yield callbacks of Keras that show on a terminal how far an epoch of a training is.
+
+    What is printed meanwhile goes above the bar, or to the file that stdout is.
+    """
     if not sys.stderr.isatty():
         yield ()
         return
@@ -91,7 +94,12 @@ def show_epochs() -> Iterator[tuple[Any, ...]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=make_console(stderr=True), transient=True) as bar:
+    with Progress(
+        *columns,
+        console=make_console(stderr=True),
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # else lines would go to stderr with the bar
+    ) as bar:
         task = bar.add_task("building the network", total=None)
 
         class Bar(keras.callbacks.Callback):  # type: ignore[misc]

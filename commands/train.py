@@ -118,6 +118,7 @@ def run_training(
 
     Whatever can be refused is refused before the training.
     """
+    from ..converter.errors import PassError
     from ..converter.training.checkpoint import checkpoint_path
     from ..converter.training.data import hold_back, make_augmentation
     from ..converter.training.train import train as run
@@ -126,6 +127,11 @@ def run_training(
     _check_outputs(model, output, checkpoint, options["keras_output"])
     check_conversion(options)
     settings = _settings(options, progressive)
+    if options["hold_back"] and options["validation"] is not None:
+        raise PassError(
+            f"--hold-back {options['hold_back']}: --validation is given, too, expected one of them",
+            hint="leave --hold-back out: what it holds back would be used for nothing",
+        )
     source = read_model(model, shapes)
     augment = make_augmentation(source.graph, options["shift"], options["flip"])
     samples, validation = hold_back(_load(data, source, reading), options["hold_back"])
@@ -143,7 +149,7 @@ def run_training(
             augmentation=f"shift {options['shift']}, flip {options['flip']}",
             checkpoint=checkpoint,
             callbacks=bar,
-            progress=click.echo,
+            progress=functools.partial(print, flush=True),  # click.echo would write into the bar
             warn=lambda text: click.echo(f"Warning: {text}", err=True),
         )
     _convert(result.graph, samples, output, options, source, reading)

@@ -120,6 +120,13 @@ def test_progress_bar_on_a_terminal(monkeypatch):
         bar.on_epoch_begin(2)
         bar.on_train_batch_end(3)
     assert "epoch 3" in terminal.getvalue()
+    file = io.StringIO()
+    for stream, expected in ((file, "epoch 3/3, loss"), (terminal, "\x1b[2Kepoch 3/3, loss")):
+        monkeypatch.setattr(sys, "stdout", stream)
+        with show_epochs():
+            print("epoch 3/3, loss 0.5", flush=True)
+        assert expected in stream.getvalue()  # a line of its own, not what follows the bar
+        assert ("loss" in terminal.getvalue()) == (stream is terminal)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with show_epochs() as none:
         assert none == ()
@@ -144,6 +151,8 @@ REFUSED = [
      "--calibration-samples 0: expected at least 1"),
     (["train", "net.keras", "--schedule", "step"], "data.npz", "--schedule 'step'"),
     (["train", "net.keras", "--shift", "-1"], "data.npz", "--shift -1: expected a number"),
+    (["train", "net.keras", "--hold-back", "9", "--validation", "v.npz"], "data.npz",
+     "--hold-back 9: --validation is given, too, expected one of them"),
     (["train", "net.keras", "--constraint", "firing_rate"], "data.npz", "ReLUs stay ReLUs"),
     (["binarize", "net.keras", "--correct", "bias"], "data.npz", "--correct bias: is for weights"),
     (["binarize", "net.keras", "--post-training", "--epochs", "3"], "data.npz",

@@ -59,11 +59,12 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], list[Any]]:
 
 def _check(facts: Any, values: list[Any]) -> None:
     """Raise whatever Python raises where facts and values are not what `save_checkpoint` gets."""
+    dict(facts["training"])
     best = facts["best"]
     if best is not None and not 0 <= best <= 1:
         raise ValueError("best")
     for entry in facts["history"]:
-        dict(facts["training"]), float(entry["loss"]), int(entry["epoch"])
+        float(entry["loss"]), int(entry["epoch"])
         if best is not None:
             float(entry["validation_accuracy"])
     if not all(np.isfinite(value).all() for value in values):

@@ -157,8 +157,9 @@ def choose_constraints(
         if name not in found:
             raise PassError(
                 f"--set {name}: is no constraint of this training, expected one of "
-                f"{', '.join(found)}",
-                hint=f"add --constraint {name}, or leave the option out",
+                f"{', '.join(found) or 'none'}",
+                hint=f"add --constraint {name} (of binarize: --activations {name}), or leave the "
+                "option out",
             )
         for option, value in options.items():
             default = find(CONSTRAINTS[name].options, option, f"option of {name}")

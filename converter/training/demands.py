@@ -50,12 +50,12 @@ def list_facts(
     augmentation: str,
 ) -> dict[str, Any]:
     """Return what must be the same for a checkpoint to be continued, as JSON values."""
-    decides = settings.patience is not None and validation is not None
+    # Without patience it is looked at only.
+    decisive = None if settings.patience is None else validation
     return {
         "model": source.sha256,
         "samples": _hash(samples),
-        # Without patience it is looked at only.
-        "validation": _hash(validation) if decides and validation is not None else None,
+        "validation": None if decisive is None else _hash(decisive),
         "constraints": {name: dict(options) for name, options in constraints.items()},
         "binarization": None if binarization is None else vars(binarization),
         "augmentation": augmentation,

@@ -37,7 +37,7 @@ class Finder(keras.callbacks.Callback):
 
 def has_finite_weights(student: Student) -> bool:
     """Return whether every weight is a number."""
-    return all(np.isfinite(value).all() for value in student.model.get_weights())
+    return _is_finite(student.model.weights)
 
 
 def find_culprit(student: Student, inputs: Any, where: str) -> DataError:

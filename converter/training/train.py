@@ -135,8 +135,9 @@ class _Run:
         self.objective = Objective(
             self.student, teacher, settings.distillation or Distillation(0.0), constraints
         )
-        n_steps = settings.n_epochs * -(-n_samples // settings.batch_size)
-        self.optimizer = keras.optimizers.Adam(make_schedule(settings, n_steps))
+        self.n_batches = -(-n_samples // settings.batch_size)
+        schedule = make_schedule(settings, settings.n_epochs * self.n_batches)
+        self.optimizer = keras.optimizers.Adam(schedule)
         # XLA takes longer to compile than a whole training of these networks.
         self.objective.compile(optimizer=self.optimizer, jit_compile=False)
         self.objective(calibration[0][:1])
@@ -193,7 +194,7 @@ class _Run:
         self._prepare(epoch)
         inputs, labels = draw_epoch(samples, settings.seed, epoch, augment)
         before = [np.array(value) for value in (*self.objective.weights, *self.optimizer.variables)]
-        watch = self._make_watch(-(-len(labels) // settings.batch_size))
+        watch = self._make_watch()
         found = self.objective.fit(
             inputs, labels, batch_size=settings.batch_size, shuffle=False, verbose=0,
             initial_epoch=epoch, epochs=epoch + 1, callbacks=[watch, *callbacks],
@@ -229,7 +230,7 @@ class _Run:
             variable.assign(value)
         self._prepare(self.epoch)
         size, finder = self.settings.batch_size, Finder(self.student)
-        watch = self._make_watch(-(-len(labels) // size))
+        watch = self._make_watch()
         self.objective.fit(
             inputs, labels, batch_size=size, shuffle=False, verbose=0, callbacks=[watch, finder]
         )
@@ -266,12 +267,13 @@ class _Run:
 
     def _is_final(self, epoch: int) -> bool:
         """Whether the network after an epoch is of the form in which it ends: binary, sharp."""
+        is_sharp = True
         if self.student.constraint == "whetstone":
             last = float(self.constraints["whetstone"]["last"])
-            return (epoch + 1) / self.settings.n_epochs >= last
-        return not self.student.binary or self._is_binary(epoch)
+            is_sharp = (epoch + 1) / self.settings.n_epochs >= last
+        return is_sharp and (not self.student.binary or self._is_binary(epoch))
 
-    def _make_watch(self, n_batches: int) -> Any:
+    def _make_watch(self) -> Any:
         """Return what is done between the steps of an epoch."""
         import keras
 
@@ -281,7 +283,7 @@ class _Run:
             """Sharpens step by step, and stops as soon as the loss is no number."""
 
             def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-                done = (epoch + (batch + 1) / n_batches) / n_epochs
+                done = (epoch + (batch + 1) / run.n_batches) / n_epochs
                 _sharpen(run.student, run.constraints, done)
 
             def on_train_batch_end(self, batch: int, logs: Any = None) -> None:

@@ -57,6 +57,7 @@ def test_damaged_file_is_refused(tmp_path, content):
         {},
         [FACTS],
         FACTS | {"training": [1]},
+        {"history": [], "best": None},
         FACTS | {"history": 7},
         FACTS | {"history": [{"epoch": 1}]},
         FACTS | {"best": "high"},

@@ -27,6 +27,11 @@ def test_settings_go_over_the_defaults():
         (("qcfs",), ("qcfs=2",), "--set qcfs=2: expected NAME.OPTION=VALUE"),
         (("qcfs",), ("step.width=2",), "option of step 'width': does not exist"),
         (("qcfs",), ("sign.estimator=hard_tanh",), "--set sign: is no constraint of this training"),
+        (
+            (),
+            ("qcfs.n_levels=2",),
+            "--set qcfs: is no constraint of this training, expected one of none",
+        ),
         (("qcsf",), (), "--constraint 'qcsf': does not exist, expected one of qcfs"),
         (("qcfs", "step"), (), "--constraint step: qcfs is named too, expected one of them"),
         (("surrogate",), ("surrogate.n_steps=0",), "surrogate.n_steps: is 0, expected at least 1"),
