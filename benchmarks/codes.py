@@ -48,8 +48,8 @@ NEURONS: dict[str, tuple[str, dict[str, Any]]] = {
 CODES = [name for name, code in ENCODERS.items() if code is not Recorded]
 
 
-ABOUT = """Accuracy in percent on test images of Fashion-MNIST, the first ones where they are not
-all 10000, each T a conversion of its own, with Wilson's 95 % interval; of `poisson` the mean over
+ABOUT = """Accuracy in percent on the first test images of Fashion-MNIST, of which there are 10000,
+each T a conversion of its own, with Wilson's 95 % interval; of `poisson` the mean over
 the seeds, with the interval of as many images, and the seeds' smallest and largest accuracy.
 In brackets: share of decisions that are ties or, of `count` and `first`, potentials of outputs that
 never fired, where it is above half a percent. A dash is a code or read-out that the recipe refuses;
