@@ -106,17 +106,29 @@ def _unknown(node: Node, translated: Collection[str], format_name: str) -> str:
 
 
 def refuse(reasons: Iterable[str], format_name: str, *, hint: str) -> None:
-    """Raise with every reason at once, if there is one.
+    """Raise with every reason at once, if there is one; a reason of several nodes is one line.
 
     Raises:
         UnsupportedOpError: There is a reason.
     """
-    found = tuple(reasons)
+    found = _merge(reasons)
     if found:
         are = "is 1 reason" if len(found) == 1 else f"are {len(found)} reasons"
         raise UnsupportedOpError(
             f"cannot be written as {format_name}, there {are}", reasons=found, hint=hint
         )
+
+
+def _merge(reasons: Iterable[str]) -> tuple[str, ...]:
+    """Return the reasons, NODE (OP): TEXT, with the nodes of equal op and text in one line."""
+    nodes: dict[str, list[str]] = {}
+    for reason in reasons:
+        name, opening, rest = reason.partition(" (")
+        if opening:
+            nodes.setdefault(opening + rest, []).append(name)
+        else:
+            nodes[reason] = [""]
+    return tuple(f"{', '.join(names)}{rest}" for rest, names in nodes.items())
 
 
 def is_uniform(values: Array) -> bool:

@@ -22,7 +22,7 @@ from .text import MAIN, indent, join_text
 from .writer import Writer
 
 FORMAT_NAME = "C"
-HINT = "C takes graphs in integers: convert with a recipe in integers, see `spikeport recipes`"
+HINT = "C takes graphs in integers: convert with --recipe integer (or trained_integer)"
 TRANSLATED = frozenset({"Input", *EMITTERS})
 
 

@@ -32,7 +32,7 @@ HINT = (
     "--rewrite nir-1.0.5 says reset by subtraction; or convert with reset to zero (recipe diehl), "
     "or write with --lossy what can be written"
 )
-HINT_FIXED = "NIR has no node for these; `--to onnx` and `--to c` have other ones"
+HINT_FIXED = "NIR has no node for these; `--to onnx` writes every spiking graph"
 TIME = (
     "one time step adds r I to the potential (dt = 1), and a spike crosses the network in the same "
     "step; NIR itself is continuous in time"

@@ -113,7 +113,7 @@ def test_sizes_are_those_of_the_compiled_file(tmp_path):
 def test_numbers_that_c_does_not_hold(changes, reason):
     with pytest.raises(UnsupportedOpError, match=reason) as error:
         encode_c(small_graph(**changes), "net")
-    assert "recipe in integers" in error.value.hint
+    assert "convert with --recipe integer" in error.value.hint
 
 
 def test_sums_that_may_overflow_are_refused_and_steps_bounded():

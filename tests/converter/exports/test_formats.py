@@ -147,3 +147,17 @@ def test_bad_input_is_one_line_and_writes_nothing(arguments, message, tmp_path, 
     assert "Traceback" not in result.output
     assert (tmp_path / "net.snn").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["net.snn"]
+
+
+def test_a_reason_of_several_nodes_is_one_line():
+    from spikeport.converter.exports.translation import refuse
+
+    reasons = ("a (Pulse): none", "b (Relu): none", "c (Pulse): none", "graph: x", "graph: y")
+    with pytest.raises(UnsupportedOpError, match="written as C, there are 4 reasons") as error:
+        refuse(reasons, "C", hint="")
+    assert error.value.reasons == (
+        "a, c (Pulse): none",
+        "b (Relu): none",
+        "graph: x",
+        "graph: y",
+    )
