@@ -121,8 +121,8 @@ def parse_constants(settings: Iterable[str]) -> Constants:
 
 def energy_rows(workload: Workload, constants: Constants) -> tuple[Row, ...]:
     """Return the table: ANN and spiking network, in float32 and in integers at matched bits."""
-    c, n_steps = constants, workload.n_steps
-    bits = matched_bits(n_steps)
+    c = constants
+    bits = matched_bits(workload.n_levels)
     macs = workload.input_effective_macs + sum(workload.effective_macs)
     acs = sum(workload.effective_acs)
     updates = float(workload.membrane_updates)
@@ -181,7 +181,7 @@ def break_even(workload: Workload, constants: Constants) -> BreakEven | None:
     acs = sum(workload.effective_acs)
     if not connections or not acs or not c.int_add:
         return None
-    ann = workload.dense_macs * _integer_mac(c, matched_bits(workload.n_steps))
+    ann = workload.dense_macs * _integer_mac(c, matched_bits(workload.n_levels))
     fixed = workload.input_effective_macs + sum(workload.effective_macs)
     fixed = fixed * _integer_mac(c, c.weight_bits)
     fixed += workload.membrane_updates * c.update_additions * c.int_add
@@ -195,7 +195,7 @@ def to_json(workload: Workload, constants: Constants) -> dict[str, Any]:
     return {
         "constants": dataclasses.asdict(constants),
         "source": "Horowitz, ISSCC 2014: 45 nm, 0.9 V",
-        "quantised_bits": matched_bits(workload.n_steps),
+        "quantised_bits": matched_bits(workload.n_levels),
         "rows": [{**dataclasses.asdict(row), "total_nj": row.total_nj}
                  for row in energy_rows(workload, constants)],
         "spiking_nj_per_step": list(energy_per_step(workload, constants)),

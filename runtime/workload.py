@@ -37,6 +37,7 @@ from ..converter.ir.sorted_trains import find_sorted
 from ..converter.ir.text import count_parameters
 from ..converter.ir.types import TensorType
 from ..converter.ir.windows import Window
+from .schedule import read_schedule
 from .simulation import Counts, Simulation, count_macs, neurons
 
 FLOAT_BYTES = 4
@@ -49,6 +50,7 @@ class Workload:
 
     Attributes:
         n_steps: T.
+        n_levels: Steps in which one layer fires: T, or those of its window in a schedule.
         n_neurons: That fire.
         dense_macs: Connections of dense and convolutional layers: the ANN's multiply-accumulates,
             and NeuroBench's `Dense` of one step.
@@ -66,6 +68,7 @@ class Workload:
     """
 
     n_steps: int
+    n_levels: int
     n_neurons: int
     dense_macs: int
     input_macs: int
@@ -181,8 +184,10 @@ class WorkloadRecorder:
         n_neurons = sum(graph.types[node.name].size for node in neurons(graph))
         n_places = n_neurons * self._n_simulated
         n_weights, n_zeros = _count_weights(graph)
+        schedule = read_schedule(graph)
         return Workload(
             n_steps=n_steps,
+            n_levels=n_steps if schedule is None else schedule.n_levels,
             n_neurons=n_neurons,
             dense_macs=count_macs(graph, varying=False) + count_macs(graph, varying=True),
             input_macs=count_macs(graph, varying=False),

@@ -49,7 +49,7 @@ def render(content: Content) -> str:
         missing=missing,
         examples=examples,
         rows=energy_rows(content.evaluation.workload, content.constants),
-        bits=matched_bits(content.evaluation.n_steps),
+        bits=matched_bits(content.evaluation.workload.n_levels),
         meeting=break_even(content.evaluation.workload, content.constants),
         accuracies=_accuracies(content),
         layers=_layers(content)[:MAX_LAYERS],

@@ -19,6 +19,7 @@ from spikeport.converter.ir.graded import Burst
 from spikeport.converter.ir.ops import AveragePool, Conv, Dense, Flatten, Input
 from spikeport.converter.ir.scheduled import SignedFire
 from spikeport.converter.ir.types import TensorType
+from spikeport.converter.passes import PASSES
 from spikeport.runtime.energy import (
     Constants,
     break_even,
@@ -262,3 +263,19 @@ def test_numbers_that_neurons_keep(op, numbers):
     graph = Graph((Node("x", Input((6,))), Node("n", op, ("x",))), ("x",), ("n",))
     run = evaluate(graph, (np.ones((2, 6), np.float32),), n_steps=4, engine="reference")
     assert run.workload.state_bytes == 4 * 6 * numbers
+
+
+def test_quantised_ann_of_a_schedule_has_the_values_of_one_layer():
+    graph = small()
+    second = (
+        Node("m", IntegrateFire(ONES[1], 0 * ONES[1]), ("out",)),
+        Node("end", dense([[1.0, 0.0], [1.0, 1.0]]), ("m",)),
+    )
+    graph = Graph((*graph.nodes, *second), ("x",), ("end",))
+    scheduled = PASSES["schedule_neurons"](graph, n_steps=3, schedule="wait")
+    workload = evaluate(scheduled, (X,), n_steps=6).workload
+    assert (workload.n_steps, workload.n_levels) == (6, 3)
+    assert "2-bit activations" in energy_rows(workload, Constants())[2].name
+    causal = evaluate(graph, (X,), n_steps=6).workload
+    assert (causal.n_steps, causal.n_levels) == (6, 6)
+    assert "3-bit activations" in energy_rows(causal, Constants())[2].name
