@@ -68,7 +68,7 @@ def compare_runs(runs: Sequence[Run], *, step: int | None = None) -> list[Compar
     """
     if len(runs) < 2:
         raise DataError(
-            f"compare: got {len(runs)} file, expected two or more",
+            f"compare: got {len(runs) or 'no'} file, expected two or more",
             hint="spikeport compare A.json B.json",
         )
     first = runs[0]

@@ -56,7 +56,7 @@ def test_holm_by_hand():
     ("runs", "options", "message"),
     [
         ([run("a", 1)], {}, "compare: got 1 file, expected two or more"),
-        ([], {}, "compare: got 0 file"),
+        ([], {}, "compare: got no file"),
         ([run("a", 1), run("b", 1, samples_sha256="01", data="circles")], {},
          r"b: is about other samples \(circles\) than a \(squares\), expected the same"),
         ([run("a", 1, labels=None), run("b", 1, labels=None)], {}, "a: has no labels, expected"),
