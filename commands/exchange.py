@@ -37,12 +37,15 @@ def export(
     """  # noqa: D301
     from ..converter.errors import FormatError
     from ..converter.exports import export as run
+    from ..converter.frontends.keras.run import start_keras
 
     if output.exists() and Path(file).exists() and output.samefile(file):
         raise FormatError(
             f"{output}: is the file to read, expected another name",
             hint="nothing was written; give another name with -o",
         )
+    if format_name == "keras":
+        start_keras()
     written = run(_read(file), format_name, output, lossy=lossy, rewrites=rewrites)
     for note in written.notes:
         click.echo(f"note: {note}")

@@ -119,6 +119,7 @@ def run_training(
     Whatever can be refused is refused before the training.
     """
     from ..converter.errors import PassError
+    from ..converter.frontends.keras.run import start_keras
     from ..converter.training.checkpoint import checkpoint_path
     from ..converter.training.data import hold_back, make_augmentation
     from ..converter.training.train import train as run
@@ -137,6 +138,7 @@ def run_training(
     samples, validation = hold_back(_load(data, source, reading), options["hold_back"])
     if options["validation"] is not None:
         validation = _load(options["validation"], source, reading)
+    start_keras()
     with show_epochs() as bar:
         result = run(
             source,

@@ -1,11 +1,14 @@
 """What a tired user is told: pixels that nothing scales, names that are nearly right."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from spikeport.models.datasets import load_data
 
-from .test_cli import TEST, fails, spikeport
+from .test_cli import ROOT, TEST, fails, spikeport
 
 WARNING = "values are pixels 0..255 and reach the network as they are"
 
@@ -106,3 +109,11 @@ def test_recipes_by_name():
         "exact",
     ]
     assert "did you mean light?" in fails("recipes", "ligth")
+
+
+@pytest.mark.slow
+def test_tensorflow_says_nothing_of_its_start(tmp_path):
+    command = [sys.executable, ROOT / "cli.py", "export", "mlp.onnx", "--to", "keras", "-o",
+               tmp_path / "mlp.keras"]  # fmt: skip
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stderr == ""

@@ -58,7 +58,7 @@ def accuracy_over_steps(content: Content) -> Figure | None:
         axes.plot(steps, 100 * np.array(run.agreement), color=MUTED, ls=":", label=label)
     _draw_references(axes, content)
     axes.set(xlabel="time steps", ylabel="accuracy (%)", xlim=(1, max(2, run.n_steps)))
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")
     return figure
 
 
@@ -78,7 +78,7 @@ def accuracy_over_operations(content: Content) -> Figure | None:
                   label="ANN (multiply-accumulates)")  # fmt: skip
     use_log_axis(axes, [*operations[some], max(1, run.macs_per_sample)])
     axes.set(xlabel="synaptic operations per sample", ylabel="accuracy (%)")
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")
     return figure
 
 
@@ -102,7 +102,7 @@ def accuracy_over_energy(content: Content) -> Figure | None:
                   label=f"ANN, {content.quantised.n_bits}-bit activations")  # fmt: skip
     use_log_axis(axes, [*energy[some], ann.arithmetic_nj or 1.0])
     axes.set(xlabel="arithmetic, nJ per sample", ylabel="accuracy (%)")
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")
     return figure
 
 
@@ -124,7 +124,7 @@ def latency(content: Content) -> Figure | None:
                           drawstyle="steps-post", label=f"decided {label} in the end")  # fmt: skip
     axes.set(xlabel="time steps", ylabel="decision is the last one (%)", ylim=(0, 102))
     axes.set_xlim(1, max(2, run.n_steps))
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")
     return figure
 
 
@@ -229,7 +229,7 @@ def early_exit(content: Content) -> Figure | None:
         axes.plot(run.early_exit.mean_steps, 100 * run.accuracy[-1], "o", color=SERIES[1],
                   label="early exit (these samples)")  # fmt: skip
     axes.set(xlabel="mean steps per sample", ylabel=f"{kind} (%)")
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")
     return figure
 
 

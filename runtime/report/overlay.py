@@ -51,7 +51,7 @@ def over_steps(runs: Sequence[Run]) -> Figure:
                   label=names[number])  # fmt: skip
     axes.set(xlabel="time steps", ylabel="accuracy (%)")
     axes.set_xlim(1, max(2, *(len(run.decisions) for run in runs)))
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")
     return figure
 
 
@@ -92,5 +92,5 @@ def _over(
                   color=SERIES[number % len(SERIES)], label=names[number])  # fmt: skip
     use_log_axis(axes, drawn or [1.0, 10.0])
     axes.set(xlabel=label, ylabel="accuracy (%)")
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")
     return figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import shutil
@@ -149,6 +150,15 @@ def _quiet_start() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+def start_keras() -> None:
+    """Import Keras for the first time, without what TensorFlow says of its start."""
+    quieten()
+    if "keras" in sys.modules:
+        return
+    with _quiet_start():
+        importlib.import_module("keras")
 
 
 def load_file(path: Path, sha256: str, parsed: Model) -> keras.Model:
