@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,7 +140,7 @@ def run_training(
     if options["validation"] is not None:
         validation = _load(options["validation"], source, reading)
     start_keras()
-    with show_epochs() as bar:
+    with _say_what_is_left(checkpoint), show_epochs() as bar:
         result = run(
             source,
             samples,
@@ -156,6 +157,17 @@ def run_training(
         )
     _convert(result.graph, samples, output, options, source, reading)
     checkpoint.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _say_what_is_left(checkpoint: Path) -> Iterator[None]:
+    """Say, where the user ends a training, that its epochs are not lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if checkpoint.exists():
+            click.echo(f"{checkpoint}: the same command goes on after the last epoch", err=True)
+        raise
 
 
 def check_conversion(options: dict[str, Any]) -> None:

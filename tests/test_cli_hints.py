@@ -117,3 +117,26 @@ def test_tensorflow_says_nothing_of_its_start(tmp_path):
                tmp_path / "mlp.keras"]  # fmt: skip
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert run.stderr == ""
+
+
+def test_a_training_that_is_ended_says_how_to_go_on(tmp_path, capsys):
+    from spikeport.commands.train import _say_what_is_left
+
+    with pytest.raises(KeyboardInterrupt), _say_what_is_left(tmp_path / "a.checkpoint"):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == ""
+    (tmp_path / "a.checkpoint").touch()
+    with pytest.raises(KeyboardInterrupt), _say_what_is_left(tmp_path / "a.checkpoint"):
+        raise KeyboardInterrupt
+    assert "a.checkpoint: the same command goes on after" in capsys.readouterr().err
+
+
+def test_a_schedule_that_waits_names_the_engine_for_it(folder):
+    spikeport("convert", "mlp.onnx", "--calibration", folder / "scaled.npz", "--recipe", "exact",
+              "--n-steps", 4, "-o", folder / "exact.snn")  # fmt: skip
+    run = ("evaluate", folder / "exact.snn", "--data", folder / "scaled.npz", "--limit", 5)
+    assert "; --engine counts may be faster" in spikeport(*run)
+    assert "--engine" not in spikeport(*run, "--engine", "counts")
+    convert(folder, "scaled.npz")
+    causal = spikeport("evaluate", folder / "out.snn", "--data", folder / "scaled.npz")
+    assert "--engine" not in causal

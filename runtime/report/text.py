@@ -163,7 +163,9 @@ def summary_lines(evaluation: Evaluation) -> list[str]:
             f"{np.percentile(quiet, 95):.0f} for 95 % of the samples, {quiet.max()} at most"
         )
     if evaluation.fallbacks:
-        lines.append(f"in the reference engine's code: {', '.join(evaluation.fallbacks)}")
+        waits = schedule is not None and schedule.name == "wait"
+        hint = "; --engine counts may be faster" if waits else ""
+        lines.append(f"in the reference engine's code: {', '.join(evaluation.fallbacks)}{hint}")
     if evaluation.analog:
         lines.append(f"stays analog, no neurons: {', '.join(evaluation.analog)}")
     return lines + [f"Warning: {warning}" for warning in evaluation.warnings]
