@@ -78,7 +78,7 @@ def _rows(network: str, n_seeds: int, qcfs4_epochs: int) -> dict[str, Row]:
     }
 
 
-ROWS: dict[str, Row] = {**_rows("vgg", 3, 11), **_rows("lenet", 3, 3)}
+ROWS: dict[str, Row] = {**_rows("vgg", 1, 11), **_rows("lenet", 3, 3)}
 
 
 def train_row(name: str, seed: int, folder: Path, n_epochs: int, limit: int | None) -> None:
