@@ -10,8 +10,9 @@ from spikeport.converter.ir import IntegrateFire, LeakyFire
 from spikeport.converter.training import activations
 from spikeport.converter.training.constraints import choose_constraints
 from spikeport.converter.training.finish import choose_recipe, convert_trained, encode_trained
-from spikeport.converter.training.student import build_student, trained_graph
+from spikeport.converter.training.student import build_student
 from spikeport.converter.training.train import Settings, train
+from spikeport.converter.training.trained_graph import trained_graph
 from spikeport.runtime.engines import ENGINES
 from spikeport.runtime.engines.reference import simulate
 

@@ -95,7 +95,7 @@ def test_binary_weights_are_two_values_per_channel(tiny_source, scheme):
 
 
 def test_whetstone_ends_sharp_and_bottom_up(tiny_source):
-    from spikeport.converter.training import train as module
+    from spikeport.converter.training import run as module
 
     seen = []
     original = module._sharpen
