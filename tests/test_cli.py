@@ -133,7 +133,7 @@ def test_convert_says_what_it_did(folder):
     assert "Fashion-MNIST train split, shipped subset of 500 images, the first 50" in output
     assert "normalize_weights" in output
     shown = spikeport("inspect", folder / "other.snn")
-    assert '"percentile": 99.5' in shown
+    assert "normalize_weights per_channel=false percentile=99.5 " in shown
     assert "recipe: classic" in shown
 
 
