@@ -390,6 +390,7 @@ def test_debug_shows_the_traceback():
         spikeport("--debug", "check", "missing.keras", expect=1)
 
 
+@pytest.mark.slow
 def test_interrupt_stops_soon(folder):
     """Ctrl-C in the middle of a simulation: one line, exit code 130, nothing written."""
     command = [sys.executable, ROOT / "cli.py", "evaluate", folder / "mlp.snn", "--data", TEST,

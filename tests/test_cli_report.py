@@ -15,6 +15,7 @@ def snn(folder):  # noqa: F811
 EARLY = ("--early-exit", "0.01", "--exit-data", TRAIN, "--shipped")
 
 
+@pytest.mark.slow
 def test_report_and_pictures(snn, tmp_path):
     output = spikeport("evaluate", snn, "--data", TEST, "--shipped", "--limit", 40, "--report",
                        tmp_path / "mlp.html", "--plots", tmp_path / "plots", "--energy",

@@ -149,6 +149,7 @@ def test_schedules_alone_are_exact_on_binary_fractions(seed):
             assert_same_run(fast, found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_currents_around_neurons_keep_their_worth_in_integers(name):
     """Pre-activation blocks: integers of a current are hundreds of times as fine as weights."""

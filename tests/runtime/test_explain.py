@@ -172,6 +172,7 @@ def test_exact_schedules_have_no_unevenness(lenet, recipe, options):
     assert found.worst[1] in {"quantisation", "clipping"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "options"),
     [

@@ -81,6 +81,7 @@ def test_without_its_leak_it_would_fire_otherwise(converted):
     assert np.abs(found - expected).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_training_moves_leaks(tiny_source):
     settings = Settings(n_epochs=2, batch_size=32, learning_rate=1e-2)
     options = {"surrogate": {"leak": 0.2}}

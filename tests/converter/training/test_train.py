@@ -53,6 +53,7 @@ def test_learns_and_gives_levels(tiny_source):
     assert any("only 96 samples" in warning for warning in result.warnings)
 
 
+@pytest.mark.slow
 def test_distillation_pulls_towards_the_teacher(tiny_source):
     """With labels that are all wrong, only the teacher can keep the network where it was."""
     data = samples()
@@ -68,6 +69,7 @@ def test_distillation_pulls_towards_the_teacher(tiny_source):
     assert found[1] < found[0]
 
 
+@pytest.mark.slow
 def test_validation_sees_binary_weights_once_they_are(tiny_source):
     settings = Settings(n_epochs=3, batch_size=16, progressive=0.5, learning_rate=1e-2)
     data, other = samples(), samples(96, seed=5)
@@ -80,6 +82,7 @@ def test_validation_sees_binary_weights_once_they_are(tiny_source):
     assert abs(result.history[-1]["validation_accuracy"] - found) <= 1 / 96
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["scaled", "ternary"])
 def test_binary_weights_are_two_values_per_channel(tiny_source, scheme):
     settings = dataclasses.replace(QUICK, progressive=0.5)
@@ -120,6 +123,7 @@ def test_whetstone_ends_sharp_and_bottom_up(tiny_source):
     assert [op.n_levels for op in steps] == [1, 1, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "scheme", "options"),
     [(("whetstone",), "", {}), (("step",), "scaled", {"progressive": 0.6})],
@@ -154,6 +158,7 @@ def test_weights_are_binary_in_the_only_epoch(tiny_source):
     assert result.history[-1]["validation_accuracy"] == pytest.approx(found, abs=1.5 / 96)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["firing_rate", "synaptic_operations"])
 def test_regularisers_lower_what_they_are_for(tiny_source, name):
     data = samples()
@@ -197,6 +202,7 @@ def test_surrogate_gradients_train_what_the_simulator_runs(tiny_source, tmp_path
     assert np.isfinite(outputs).all()
 
 
+@pytest.mark.slow
 def test_patience_keeps_the_best_epoch(tiny_source):
     settings = dataclasses.replace(QUICK, n_epochs=6, patience=1, learning_rate=0.3)
     data = samples()
@@ -208,6 +214,7 @@ def test_patience_keeps_the_best_epoch(tiny_source):
     assert abs(found - max(values)) < 0.05
 
 
+@pytest.mark.slow
 def test_nothing_random_is_left(tiny_source):
     chosen = choose_constraints(("poisson_noise",))
     first, second = (train(tiny_source, samples(), chosen, QUICK).graph for _ in range(2))
@@ -330,6 +337,7 @@ def test_weights_that_are_no_numbers_are_not_kept(tiny_source, tmp_path):
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_levels_of_an_earlier_training_stay(tiny_source, tmp_path):
     """Without a constraint for activations, what is trained is what comes out: levels, bounds."""
     from spikeport.converter.training.finish import encode_trained
@@ -352,6 +360,7 @@ def test_levels_of_an_earlier_training_stay(tiny_source, tmp_path):
         np.testing.assert_array_equal(a.threshold, b.threshold)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("constraint", "regulariser", "target"),
     [("qcfs", "firing_rate", 0.15), ("sign", "firing_rate", 0.2),
