@@ -99,5 +99,7 @@ def find(
     nearest = difflib.get_close_matches(str(name), table, n=1, cutoff=0.4)
     raise error(
         f"{kind} {name!r}: does not exist, expected one of {', '.join(table)}",
-        hint=f"did you mean {nearest[0]}?" if nearest else f"the names are {', '.join(table)}",
+        hint=f"did you mean {nearest[0]}?"
+        if nearest
+        else "no name is like it: choose one of those",
     )

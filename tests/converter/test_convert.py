@@ -213,7 +213,7 @@ def test_steps_are_an_integer_within_bounds(n_steps):
         ("normalize_weights", "percentile", True, "True is not a number", "percentile=99.9"),
         ("normalize_weights", "per_channel", 1, "1 is not true or false", "per_channel=true"),
         ("insert_neurons", "reset", "substract", "'substract': does", "did you mean subtract?"),
-        ("insert_neurons", "reset", 3, "insert_neurons.reset 3: does", "the names are subtract"),
+        ("insert_neurons", "reset", 3, "insert_neurons.reset 3: does", "no name is like it"),
         ("remove_no_ops", "a", 1, "'a': does not exist, the pass has no options", "recipes lists"),
     ],
 )
@@ -256,7 +256,7 @@ def test_settings_that_are_refused(setting, message):
 def test_find_without_a_near_name():
     with pytest.raises(PassError, match="thing 'zzz': does not exist, expected one of a") as caught:
         find({"a": 1}, "zzz", "thing")
-    assert caught.value.hint == "the names are a"
+    assert caught.value.hint == "no name is like it: choose one of those"
 
 
 def test_read_refuses_what_is_no_network_file(tmp_path):

@@ -13,9 +13,8 @@ from spikeport.runtime.engines import event
 from spikeport.runtime.engines.reference import simulate
 
 
-def test_two_rounds_by_hand():
-    # 0.3 a step for 4 steps from 0.5: 1 spike, a rate of 0.25 where 0.3 is wanted: +0.05;
-    # 0.35 a step still gives 1 spike: +0.05 again; the output then gets 0.4 a step, 2 spikes
+def two_neurons():
+    """A neuron that gets 0.3 a step, and an output that gets twice its spikes."""
     nodes = (
         Node("x", Input((1,))),
         Node("dense", Dense(np.eye(1), np.zeros(1)), ("x",)),
@@ -24,6 +23,13 @@ def test_two_rounds_by_hand():
     )
     graph = PASSES["insert_neurons"](Graph(nodes, ("x",), ("y",)))
     x = np.full((1, 1), 0.3, np.float32)
+    return graph, x
+
+
+def test_two_rounds_by_hand():
+    # 0.3 a step for 4 steps from 0.5: 1 spike, a rate of 0.25 where 0.3 is wanted: +0.05;
+    # 0.35 a step still gives 1 spike: +0.05 again; the output then gets 0.4 a step, 2 spikes
+    graph, x = two_neurons()
     found = PASSES["correct_biases"](graph, calibration=(x,), n_steps=4, per_neuron=False)
     np.testing.assert_allclose(found.by_name["dense"].op.bias, [0.1], rtol=1e-5)
     np.testing.assert_allclose(found.by_name["y"].op.bias, [0.6 - 2 * 0.5], rtol=1e-5)
@@ -78,14 +84,7 @@ def network() -> tuple[Graph, np.ndarray]:
 
 def test_potentials_by_hand():
     # as above, but 0.05 x 4 steps at once: 0.7, one spike still, then 0.9, 2 spikes
-    nodes = (
-        Node("x", Input((1,))),
-        Node("dense", Dense(np.eye(1), np.zeros(1)), ("x",)),
-        Node("relu", Relu(), ("dense",)),
-        Node("y", Dense(np.full((1, 1), 2.0), np.zeros(1)), ("relu",)),
-    )
-    graph = PASSES["insert_neurons"](Graph(nodes, ("x",), ("y",)))
-    x = np.full((1, 1), 0.3, np.float32)
+    graph, x = two_neurons()
     found = PASSES["correct_biases"](graph, calibration=(x,), n_steps=4, into="potentials")
     np.testing.assert_allclose(found.by_name["relu"].op.initial_potential, [0.9], rtol=1e-5)
     np.testing.assert_array_equal(found.by_name["dense"].op.bias, [0])
