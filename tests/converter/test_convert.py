@@ -208,7 +208,13 @@ def test_steps_are_an_integer_within_bounds(n_steps):
     ("name", "option", "value", "message", "hint"),
     [
         ("normalize_weights", "percentil", 1, "'percentil': does not", "did you mean percentile?"),
-        ("normalize_weights", "calibration", X, "'calibration': does not exist", "percentile"),
+        (
+            "normalize_weights",
+            "calibration",
+            X,
+            "'calibration': does not exist",
+            "no name is like it",
+        ),
         ("normalize_weights", "percentile", "9", "'9' is not a number", "percentile=99.9"),
         ("normalize_weights", "percentile", True, "True is not a number", "percentile=99.9"),
         ("normalize_weights", "per_channel", 1, "1 is not true or false", "per_channel=true"),
