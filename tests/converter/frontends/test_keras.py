@@ -430,7 +430,7 @@ def test_training_leftovers_are_ignored(tmp_path: Path) -> None:
     model.compile("adam", loss=mean_difference)
     model.fit(np.ones((8, 4)), np.ones((8, 3)), verbose=0)
     check(model, tmp_path)
-    keras.saving.get_custom_objects().clear()
+    del keras.saving.get_custom_objects()["tests>Halves"]
     source = read(tmp_path / "model.keras")
     x = samples(source.graph)
     assert_equal(run(source.graph, x), source.run(x))
